@@ -1,0 +1,92 @@
+"""Scores on arrays of samples; the feature extractor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.config import TrainConfig
+from trainers.data import Dataset
+from trainers.evaluation import extractor as _extractor
+from trainers.registry import find
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Scores generated samples against the held-out part of a data set.
+
+    It draws no random number, so that a training with it equals one without.
+
+    Attributes:
+        metric: the score's name, such as `mixture_kl` or `frechet_3f9c1a2b`; lower is better.
+        shape: of one sample.
+        score: from float32 [n, *shape] to the scores, the metric's first.
+    """
+
+    metric: str
+    shape: tuple[int, ...]
+    score: Callable[[NDArray[np.float32]], dict[str, float]]
+
+    def scores(self, samples: NDArray[np.float32]) -> dict[str, float]:
+        """Return the score and its companions; samples that are not finite give a bad score or NaN, not an error.
+
+        Args:
+            samples: float32 [n, *shape] with n >= 2, images in [-1, 1].
+
+        Returns:
+            The metric's name and value first, then what helps to read it.
+
+        Raises:
+            ValueError: the samples have another shape than the data, or are fewer than two.
+        """
+        if samples.shape[1:] != self.shape or len(samples) < 2:  # noqa: PLR2004 - a covariance needs two
+            raise ValueError(f"samples must be [n >= 2, *{self.shape}], but got {list(samples.shape)}")
+        return self.score(samples)
+
+
+class Metric(Protocol):
+    """What the registry's `make(params)` of a metric returns."""
+
+    def __call__(self, dataset: Dataset, extractor: bytes | None, /) -> Evaluator:
+        """Return the evaluator of a data set; a metric that needs no extractor ignores it."""
+        ...
+
+
+def train_extractor(dataset: Dataset) -> bytes | None:
+    """Return the feature extractor of a data set, or None where it has no images or no labels.
+
+    Returns:
+        safetensors; the same bytes in each call on one machine. No global random state is read or changed.
+    """
+    if not dataset.is_image or dataset.train_labels is None:
+        return None
+    return _extractor.train(dataset)
+
+
+def make_evaluator(config: TrainConfig, dataset: Dataset, extractor: bytes | None) -> Evaluator:
+    """Return what scores the samples of a training.
+
+    Args:
+        config: its `metrics` names the score; empty is the data set's own.
+        dataset: what is trained on.
+        extractor: from `train_extractor`; None trains it if the metric needs one.
+
+    Raises:
+        ConfigError: nothing has the metric's name.
+        DataError: the metric does not suit the data, or the extractor was trained for other data.
+        IntegrityError: the extractor's bytes are damaged.
+    """
+    name = config.metrics[0] if config.metrics else dataset.metric
+    variant = find("metric", name)
+    metric: Metric = variant.load_make()(variant.load_params().model_validate({"name": name}))
+    return metric(dataset, extractor)
+
+
+def baseline(config: TrainConfig, dataset: Dataset, extractor: bytes | None) -> float:
+    """Return the score of the training part against the held-out one: the floor that a generator is compared with."""
+    evaluator = make_evaluator(config, dataset, extractor)
+    return evaluator.scores(dataset.train)[evaluator.metric]

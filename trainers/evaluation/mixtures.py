@@ -1,0 +1,91 @@
+"""mixture_kl: reverse KL over modes and low-quality samples of a Gaussian mixture, and its companions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data import Dataset, Modes
+from trainers.errors import DataError
+from trainers.evaluation import Evaluator, Metric
+from trainers.registry import Params
+
+RADIUS = 3.0  # standard deviations within which a sample is of high quality (Srivastava et al. 2017, section 4.1)
+LOW_QUALITY = math.exp(-(RADIUS**2) / 2)  # of the truth: a Rayleigh variable beyond the radius, 1.11 % in the plane
+
+
+def nearest_mode(samples: NDArray[Any], modes: Modes) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return each sample's nearest mode [n] and the distance to it [n]; a sample that is not finite is at infinity.
+
+    Args:
+        samples: [n, 2].
+        modes: the mixture.
+    """
+    x = np.asarray(samples, dtype=np.float64)
+    finite: NDArray[np.bool_] = np.all(np.isfinite(x), axis=1)
+    offsets = np.where(finite[:, None], x, 0)[:, None] - modes.centres
+    with np.errstate(over="ignore"):  # a distance beyond float64 is infinite, which is what it means here
+        distances = np.hypot(offsets[..., 0], offsets[..., 1])
+    nearest = distances.argmin(axis=1)
+    return nearest.astype(np.int64), np.where(finite, distances.min(axis=1), np.inf)
+
+
+def kl(counts: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """Return KL(counts / sum(counts) || probabilities) in nats.
+
+    Args:
+        counts: [k], not negative, with a positive sum.
+        probabilities: [k], positive, with the sum 1.
+    """
+    shares = counts / counts.sum()
+    seen = shares > 0
+    return max(0.0, float((shares[seen] * np.log(shares[seen] / probabilities[seen])).sum()))
+
+
+def mixture_scores(samples: NDArray[Any], modes: Modes) -> dict[str, float]:
+    """Return how well samples cover a mixture; always finite.
+
+    Args:
+        samples: [n, 2] with n >= 1; one that is not finite is of low quality and near no mode.
+        modes: the mixture of k Gaussians, which lie much further apart than 3 std.
+
+    Returns:
+        mixture_kl: KL of the samples from the truth over k + 1 outcomes: of high quality and nearest to mode i, which
+            the truth gives (1 - exp(-9/2)) / k, or of low quality, exp(-9/2). In nats, in [0, 4.5]; 0 is the truth (n
+            true samples have about k / 2n).
+        modes: number of modes that are nearest to at least one sample of high quality, which is within 3 std of its
+            nearest mode (Srivastava et al. 2017).
+        high_quality: share of such samples; the truth has 0.9889, so that more of them is no better.
+        reverse_kl: KL from uniform of the histogram of all samples by nearest mode, whatever their quality (the
+            convention of Liu et al. 2020, self-conditioned GAN); in [0, log k].
+    """
+    k = len(modes.centres)
+    nearest, distances = nearest_mode(samples, modes)
+    high = distances <= RADIUS * modes.std
+    by_mode = np.bincount(nearest[high], minlength=k)
+    truth = np.append(np.full(k, (1 - LOW_QUALITY) / k), LOW_QUALITY)
+    assigned = np.bincount(nearest[np.isfinite(distances)], minlength=k)
+    return {
+        "mixture_kl": kl(np.append(by_mode, (~high).sum()), truth),
+        "modes": float((by_mode > 0).sum()),
+        "high_quality": float(high.mean()),
+        "reverse_kl": kl(assigned, np.full(k, 1 / k)) if assigned.any() else math.log(k),
+    }
+
+
+def make_mixture_kl(_params: Params) -> Metric:
+    """Return the metric `mixture_kl`, which sees lost modes, their imbalance and samples that belong to none."""
+    return _evaluator
+
+
+def _evaluator(dataset: Dataset, _extractor: bytes | None) -> Evaluator:
+    modes = dataset.modes
+    if modes is None:
+        raise DataError(
+            f"data set {dataset.name}: the mixture_kl metric needs a Gaussian mixture; "
+            f"choose metrics: [{dataset.metric}]"
+        )
+    return Evaluator(metric="mixture_kl", shape=dataset.shape, score=lambda samples: mixture_scores(samples, modes))
