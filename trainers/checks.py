@@ -1,0 +1,30 @@
+"""Refuse, before a step is trained, what is known not to work."""
+
+from __future__ import annotations
+
+from trainers.config import DcganParams, TrainConfig
+from trainers.stability.events import Event
+
+
+def refusals(config: TrainConfig) -> tuple[Event, ...]:
+    """Return an event at step 0 for every static rule that a configuration breaks.
+
+    A gradient penalty is defined for each sample alone, and batch normalisation makes D's output on one sample depend
+    on the others (Gulrajani et al. 2017, section 4).
+    """
+    network = config.network
+    if config.penalty.name == "none" or not isinstance(network, DcganParams) or network.norm_d != "batch":
+        return ()
+    return (
+        Event(
+            kind="refused_batch_norm_in_penalised_critic",
+            step=0,
+            severity=1.0,
+            action="stop" if config.static_checks == "refuse" else "warn",
+            evidence={"penalty": config.penalty.name, "network.norm_d": network.norm_d},
+            message=(
+                "a gradient penalty needs a discriminator without batch normalisation: "
+                "set network.norm_d to layer or none, or static_checks to warn"
+            ),
+        ),
+    )

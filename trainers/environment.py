@@ -1,0 +1,51 @@
+"""What besides the configuration decides a training's bits, and how it is pinned."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import numpy as np
+import torch
+
+from trainers.config import Environment, TrainConfig
+from trainers.errors import ConfigError
+
+
+def pick_device(config: TrainConfig) -> torch.device:
+    """Return the device to train on; "auto" is the first GPU that this process may see, else the CPU.
+
+    Raises:
+        ConfigError: device=cuda was asked for where no GPU can be seen.
+    """
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise ConfigError("device=cuda needs a GPU, but torch sees none here; use device=auto or device=cpu")
+    return torch.device("cuda" if available and config.device != "cpu" else "cpu")
+
+
+def configure(config: TrainConfig) -> torch.device:
+    """Set every switch of this process that can change a training's bits, and return the device."""
+    # cuBLAS reads it when its first handle is made; two workspaces of 4 MiB are what makes its results repeatable.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    device = pick_device(config)
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(config.deterministic)
+    torch.backends.cudnn.deterministic = config.deterministic
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = not config.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = not config.deterministic
+    return device
+
+
+def describe(config: TrainConfig, device: torch.device) -> Environment:
+    """Return the environment that a training of this process has."""
+    return Environment(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        cpu=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        threads=config.threads,
+        deterministic=config.deterministic,
+    )

@@ -1,0 +1,220 @@
+"""train(config, state) -> Iterator[Segment]."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from trainers import data, evaluation, gan
+from trainers.checks import refusals
+from trainers.config import Environment, TrainConfig
+from trainers.draws import Staged, generator, numbers
+from trainers.environment import configure, describe
+from trainers.errors import ConfigError
+from trainers.game import play
+from trainers.generate import IMAGE_DIMS, Floats, run, to_uint8
+from trainers.history import Rows, Signals
+from trainers.objectives import Objective
+from trainers.registry import find
+from trainers.stability import Detector
+from trainers.stability.events import Event
+from trainers.state import TrainState, restore, save, snapshot
+
+SHOWN_POINTS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """The steps start + 1 to stop of a training.
+
+    Attributes:
+        index: 1 for the first segment of a training.
+        start: discriminator updates before it.
+        stop: discriminator updates after it.
+        history: a row a step: `step` and every signal, null where a signal has no value.
+        events: what the detectors found in it.
+        scores: on held-out data, by metric; the first is what a search minimises. Empty where it is not finite.
+        samples: for a person to look at: uint8 images [n, channels, height, width], or float32 points [n, 2].
+        stopped: whether an event ends the training here.
+        seconds: of training and evaluation.
+        environment: of this process.
+        checkpoint: gives everything that resuming needs, as bytes.
+        generator: gives the averaged generator, as safetensors.
+    """
+
+    index: int
+    start: int
+    stop: int
+    history: pa.RecordBatch
+    events: tuple[Event, ...]
+    scores: Mapping[str, float]
+    samples: npt.NDArray[np.generic]
+    stopped: bool
+    seconds: float
+    environment: Environment
+    checkpoint: Callable[[], bytes]
+    generator: Callable[[], bytes]
+
+    def pictured(self) -> bytes:
+        """Return the samples as a .npy file."""
+        sink = io.BytesIO()
+        np.save(sink, self.samples, allow_pickle=False)
+        return sink.getvalue()
+
+
+def train(config: TrainConfig, state: TrainState | None = None, *, extractor: bytes | None = None) -> Iterator[Segment]:
+    """Train, and yield every `segment_steps` steps.
+
+    Args:
+        config: everything that the training depends on.
+        state: go on from here instead of from step 0, to the same bits.
+        extractor: weights of the features that images are scored on; trained anew where they are needed and not given.
+
+    Yields:
+        Segments until `config.steps`, or until a detector stops the training.
+
+    Raises:
+        ConfigError, DataError: the configuration cannot be trained here, or a static check refuses it.
+        IntegrityError: `state` is not of this configuration.
+    """
+    for event in refusals(config):
+        if event.action == "stop":
+            raise ConfigError(event.message)
+    training = Training(config, extractor)
+    if state is not None:
+        training.resume(state)
+    while training.step < config.steps:
+        segment = training.advance()
+        yield segment
+        if segment.stopped:
+            return
+
+
+class Training:
+    """A game under way: what `train` moves from one segment to the next."""
+
+    def __init__(self, config: TrainConfig, extractor: bytes | None) -> None:
+        self.step = 0
+        self._config = config
+        self._device = configure(config)
+        dataset = data.load(config.data)
+        self._train = torch.from_numpy(dataset.train).to(self._device)
+        self._is_image = len(dataset.shape) == IMAGE_DIMS
+        self._game = gan.build(config, dataset.shape, len(dataset.train), self._device)
+        self._sampler = self._game.networks[self._game.sampler]
+        self._average = copy.deepcopy(self._sampler).eval().requires_grad_(requires_grad=False)
+        self._evaluator = evaluation.make_evaluator(config, dataset, extractor)
+        self._signals = Signals(self._game, gan.SIGNALS, self._device)
+        self._detectors = _detectors(config)
+        objective: Objective = find("objective", config.objective.name).load_make()(config.objective)
+        self._d_floor = objective.d_floor
+        self._tail: Rows = np.empty((0, len(gan.SIGNALS)), dtype=np.float32)
+
+    def resume(self, state: TrainState) -> None:
+        """Go on from a state."""
+        restore(self._game, self._average, state)
+        self.step, self._tail = state.step, state.tail
+
+    def advance(self) -> Segment:
+        """Train to the next boundary and look at what came out."""
+        began = time.perf_counter()
+        start, size = self.step, self._config.segment_steps
+        stop = min((start // size + 1) * size, self._config.steps)
+        rows = self._play(start, stop)
+        events = refusals(self._config) if start == 0 else ()  # those that only warn
+        events += self._detect(rows, start, stop)
+        samples = self._sample()
+        scores, unscored = self._score(samples, stop)
+        events += unscored
+        self.step = stop
+        state = snapshot(self._game, self._average, stop, self._tail)
+        return Segment(
+            index=math.ceil(stop / size),
+            start=start,
+            stop=stop,
+            history=self._signals.batch(rows, start),
+            events=events,
+            scores=scores,
+            samples=self._shown(samples),
+            stopped=any(event.action == "stop" for event in events),
+            seconds=time.perf_counter() - began,
+            environment=describe(self._config, self._device),
+            checkpoint=lambda: save(state),
+            generator=lambda: _weights(state),
+        )
+
+    def _play(self, start: int, stop: int) -> Rows:
+        staged = Staged(self._game.draws, self._config.seed, start, stop, self._device)
+        self._signals.reset(stop - start)
+        for step in range(start + 1, stop + 1):
+            batch = staged.at(step)
+            batch["real"] = self._train[batch["index"]]
+            play(self._game, step, batch, partial(self._signals.put, step - start - 1))
+            if step % self._config.n_critic == 0:
+                self._update_average()
+        return self._signals.rows()
+
+    def _update_average(self) -> None:
+        """Average parameters exponentially (Karras et al. 2018, section 3); copy buffers."""
+        with torch.no_grad():
+            ours: list[Tensor] = list(self._average.parameters())
+            theirs: list[Tensor] = list(self._sampler.parameters())
+            torch._foreach_lerp_(ours, theirs, 1 - self._config.ema)
+            for mine, new in zip(self._average.buffers(), self._sampler.buffers(), strict=True):
+                mine.copy_(new)
+
+    def _detect(self, rows: Rows, start: int, stop: int) -> tuple[Event, ...]:
+        seen = np.concatenate((self._tail, rows))
+        window = self._signals.window(seen, stop, start, self._d_floor)
+        found = [event for detect in self._detectors if (event := detect(window)) is not None]
+        reach = max((params.window for params in self._config.stability.values()), default=1)
+        self._tail = seen[max(0, len(seen) - reach) :]
+        return tuple(sorted(found, key=lambda event: event.step))
+
+    def _sample(self) -> Floats:
+        """Draw from the averaged generator; the latents are the same at every segment of a trial."""
+        latent, config = self._config.latent, self._config
+        size = (config.evaluation.samples, latent.size)
+        drawn = numbers(generator(config.seed, "evaluation"), latent.prior, size).astype(np.float32, copy=False)
+        return run(self._average, drawn)
+
+    def _score(self, samples: Floats, stop: int) -> tuple[Mapping[str, float], tuple[Event, ...]]:
+        scores = self._evaluator.scores(samples)
+        broken: dict[str, float | str] = {
+            name: str(value) for name, value in scores.items() if not math.isfinite(value)
+        }
+        if not broken:
+            return scores, ()
+        message = f"the score of step {stop} is not finite"
+        event = Event(kind="non_finite", step=stop, severity=1.0, action="stop", evidence=broken, message=message)
+        return {}, (event,)
+
+    def _shown(self, samples: Floats) -> npt.NDArray[np.generic]:
+        if not self._is_image:
+            return samples[:SHOWN_POINTS]
+        return to_uint8(samples[: self._config.evaluation.grid])
+
+
+def _detectors(config: TrainConfig) -> list[Detector]:
+    chosen = [params for params in config.stability.values() if params.action != "off"]
+    return [find("detector", params.name).load_make()(params) for params in chosen]
+
+
+def _weights(state: TrainState) -> bytes:
+    from safetensors.torch import save as to_bytes
+
+    prefix = "average/"
+    averaged = {key[len(prefix) :]: value for key, value in state.tensors.items() if key.startswith(prefix)}
+    data: bytes = to_bytes(averaged)
+    return data

@@ -1,0 +1,32 @@
+"""non_saturating: G maximises log D(G(z)) instead of minimising log(1 - D(G(z)))."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.nn.functional import softplus
+
+from trainers.objectives import Objective
+from trainers.registry import Params
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+def d_loss(*, real: Float[Tensor, "batch 1"], fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
+    """Return -E log D(x) - E log(1 - D(G(z))) with D = sigmoid(logit), without a factor 1/2 (Goodfellow 2014, eq. 1).
+
+    It is 2 log 2 where D cannot tell, and 0 where D has won.
+    """
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def g_loss(fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
+    """Return -E log D(G(z)) (Goodfellow 2014, section 3); its gradient at a logit of -30 is -1, not 0."""
+    return softplus(-fake).mean()
+
+
+def make(params: Params) -> Objective:  # noqa: ARG001 - it has no parameters
+    """Return the non-saturating objective."""
+    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=0.0)

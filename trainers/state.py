@@ -1,0 +1,136 @@
+"""Everything that a resumed training needs; save, load: safetensors, which runs no code."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from trainers.errors import IntegrityError
+from trainers.game import Game
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """A training after `step` discriminator updates.
+
+    Attributes:
+        step: discriminator updates so far.
+        tensors: on the CPU, by name: networks, their average, and optimizers, parameters and buffers alike.
+        tail: what detectors look back on: the latest signals, float32 [rows, signals], NaN where one is absent.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    tail: npt.NDArray[np.float32]
+
+
+def snapshot(game: Game, average: nn.Module, step: int, tail: npt.NDArray[np.float32]) -> TrainState:
+    """Copy the state of a game to the CPU."""
+    named: dict[str, Tensor] = {}
+    for name, network in (*game.networks.items(), ("average", average)):
+        named |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
+    for player in game.players:
+        for index, entries in player.optimizer.state_dict()["state"].items():
+            named |= {f"optimizer/{player.name}/{index}/{key}": value for key, value in entries.items()}
+    return TrainState(step=step, tensors={key: _copy(value) for key, value in named.items()}, tail=tail.copy())
+
+
+def restore(game: Game, average: nn.Module, state: TrainState) -> None:
+    """Put a state into a game that was built from the same configuration.
+
+    Raises:
+        IntegrityError: the state's names or shapes are not those of this game.
+    """
+    try:
+        for name, network in (*game.networks.items(), ("average", average)):
+            network.load_state_dict(_below(state.tensors, f"{name}/"))
+        for player in game.players:
+            entries = _entries(_below(state.tensors, f"optimizer/{player.name}/"))
+            expected = _entry_shapes(player.optimizer) if state.step >= player.every else {}
+            if _shapes(entries) != expected:
+                raise ValueError(f"the optimizer of the {player.name} is another one")
+            groups = player.optimizer.state_dict()["param_groups"]
+            player.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise IntegrityError(f"the checkpoint of step {state.step} does not fit this configuration: {error}") from error
+
+
+def save(state: TrainState) -> bytes:
+    """Serialise a state; equal states give equal bytes."""
+    from safetensors.torch import save as to_bytes
+
+    header = {"format": str(FORMAT), "step": str(state.step)}
+    data: bytes = to_bytes({**state.tensors, "tail": torch.from_numpy(state.tail)}, metadata=header)
+    return data
+
+
+def load(data: bytes) -> TrainState:
+    """Read a state that `save` wrote.
+
+    Raises:
+        IntegrityError: the bytes are not such a state, or of another format version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    try:
+        tensors = from_bytes(data)
+        header = metadata(data)
+        tail = tensors.pop("tail").numpy()
+        step, version = int(header["step"]), int(header["format"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise IntegrityError(f"not a checkpoint: {error}") from error
+    if version != FORMAT:
+        raise IntegrityError(f"the checkpoint has format {version}, but this version reads format {FORMAT}")
+    if tail.ndim != 2 or tail.dtype != np.float32:  # noqa: PLR2004 - rows and signals
+        raise IntegrityError(f"not a checkpoint: its tail is {tail.dtype} {list(tail.shape)}")
+    return TrainState(step=step, tensors=tensors, tail=tail)
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    """Return the text header of a safetensors file, whose length stands in its first eight bytes."""
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, dict[str, str]] = json.loads(data[8 : 8 + length])
+    return header.get("__metadata__", {})
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True).contiguous()
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+Entries = dict[int, dict[str, Tensor]]
+
+
+def _entries(tensors: Mapping[str, Tensor]) -> Entries:
+    entries: Entries = {}
+    for path, value in tensors.items():
+        index, _, key = path.partition("/")
+        entries.setdefault(int(index), {})[key] = value
+    return entries
+
+
+def _shapes(entries: Entries) -> dict[int, dict[str, torch.Size]]:
+    return {index: {key: value.shape for key, value in entry.items()} for index, entry in entries.items()}
+
+
+def _entry_shapes(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Size]]:
+    """Return what the state of an optimizer holds once it has made a step, which torch checks nowhere."""
+    twin = copy.deepcopy(optimizer)
+    for group in twin.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.zeros_like(weight)
+    twin.step()
+    return _shapes(twin.state_dict()["state"])
