@@ -1,0 +1,86 @@
+"""Which configurations to try: one short declaration a space, with the source of every range."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+
+from search_spaces.classic import CLASSIC
+from search_spaces.declarations import (
+    Choice,
+    ContradictionError,
+    Float,
+    Space,
+    Union,
+    branch_of,
+    check,
+    defaults,
+    narrow,
+    probes,
+    resolve,
+)
+from search_spaces.gan import GAN
+from search_spaces.wgan import WGAN
+from search_spaces.wgan_gp import WGAN_GP
+from trainers.errors import ConfigError, nearest
+
+__all__ = [
+    "Choice",
+    "ContradictionError",
+    "Float",
+    "Space",
+    "Union",
+    "branch_of",
+    "check",
+    "defaults",
+    "find_space",
+    "known_spaces",
+    "narrow",
+    "probes",
+    "resolve",
+]
+
+SHIPPED: tuple[Space | Union, ...] = (CLASSIC, GAN, WGAN, WGAN_GP)
+
+
+@cache
+def _rows() -> dict[str, Space | Union]:
+    rows = {space.name: space for space in SHIPPED}
+    for point in entry_points(group="gansearch.space"):
+        rows.setdefault(point.name, point.load())
+    return rows
+
+
+def known_spaces() -> tuple[Space | Union, ...]:
+    """Return the named spaces: the shipped ones, then those of installed packages."""
+    return tuple(_rows().values())
+
+
+def find_space(name: str) -> Space | Union:
+    """Return the space of that name.
+
+    Args:
+        name: a shipped name, an entry point's name in the group `gansearch.space`, or `module:attribute`.
+
+    Raises:
+        ConfigError: nothing has that name, or it is no space; the message suggests the nearest one.
+    """
+    if ":" in name:
+        return _own(name)
+    rows = _rows()
+    if name not in rows:
+        names = ", ".join(sorted(rows))
+        raise ConfigError(f"unknown space {name!r}{nearest(name, rows)} (known: {names}, or module:name)")
+    return rows[name]
+
+
+def _own(name: str) -> Space | Union:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"space {name!r} cannot be imported: {error}") from error
+    if not isinstance(found, Space | Union):
+        raise ConfigError(f"{name!r} must be a Space or a Union, but is {found!r}")
+    return found

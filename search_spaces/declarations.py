@@ -1,0 +1,284 @@
+"""A space as data: what it fixes, what it searches, and what each published default is; no sampler in sight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trainers.errors import ConfigError, nearest
+from trainers.registry import KINDS, Kind, find
+
+Scalar = bool | int | float | str
+Params = dict[str, Scalar]
+BRANCH = "space"  # the key of a trial's params that names the branch of a union
+
+
+class ContradictionError(ConfigError):
+    """The user's values leave nothing of a space; `keys` are the values that do so."""
+
+    def __init__(self, message: str, keys: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real number in [low, high], sampled uniformly, or uniformly in its logarithm."""
+
+    key: str
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ConfigError(f"{self.key} must have finite low < high, but got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ConfigError(f"{self.key} must have low above 0 with log=True, but got low={self.low}")
+
+    @property
+    def probes(self) -> tuple[float, ...]:
+        """The values that a configuration must accept for the whole range to be acceptable."""
+        return (self.low, self.high)
+
+    def check(self, value: Any) -> float:
+        """Return the value as a float; ConfigError where it is none, or out of range."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high:
+            rule = f"must be a number from {self.low:g} to {self.high:g}"
+            raise ConfigError(f"{self.key} {rule}, but got {self.key}={value}")
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, in no order."""
+
+    key: str
+    options: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        if not self.options or len(set(self.options)) < len(self.options):
+            raise ConfigError(f"{self.key} must have different options, at least one, but got {self.options}")
+
+    @property
+    def probes(self) -> tuple[Scalar, ...]:
+        """The values that a configuration must accept for all options to be acceptable."""
+        return self.options
+
+    def check(self, value: Any) -> Scalar:
+        """Return the option that equals the value; ConfigError where there is none."""
+        for option in self.options:
+            if value == option and isinstance(value, bool) == isinstance(option, bool):
+                return option
+        options = ", ".join(str(option) for option in self.options)
+        raise ConfigError(f"{self.key} must be one of {options}, but got {self.key}={value}")
+
+
+Dim = Float | Choice
+
+
+def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant that is written as its plain name is its `name` key."""
+    return {f"{key}.name" if key in KINDS and isinstance(v, str) else key: v for key, v in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What is fixed and what is searched, by dotted configuration key.
+
+    Attributes:
+        fixed: values that make the space what it is.
+        dims: what is sampled.
+        default: the published value of every dimension; it is tried before anything is sampled.
+    """
+
+    name: str
+    summary: str
+    source: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    dims: tuple[Dim, ...]
+    default: Mapping[str, Scalar]
+
+    def __post_init__(self) -> None:
+        keys = [dim.key for dim in self.dims]
+        fixed = _canonical(self.fixed)
+        twice = {key for key in keys if keys.count(key) > 1 or key in fixed}
+        if twice or set(keys) != set(self.default):
+            wrong = ", ".join(sorted(twice or set(keys) ^ set(self.default)))
+            rule = "must search each key once, not fix it too, and have a default for it"
+            raise ConfigError(f"space {self.name!r} {rule}, but not so: {wrong}")
+        object.__setattr__(self, "fixed", fixed)
+        object.__setattr__(self, "default", {dim.key: dim.check(self.default[dim.key]) for dim in self.dims})
+
+    @property
+    def branches(self) -> tuple[Space, ...]:
+        """The space itself, as the only branch."""
+        return (self,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Union:
+    """Several spaces of which a trial takes one; its params name it under the key `space`."""
+
+    name: str
+    summary: str
+    source: str
+    spaces: tuple[Space, ...]
+
+    def __post_init__(self) -> None:
+        if not self.spaces or len({space.name for space in self.spaces}) < len(self.spaces):
+            names = ", ".join(space.name for space in self.spaces)
+            raise ConfigError(f"union {self.name!r} must have spaces of different names, but got: {names}")
+
+    @property
+    def branches(self) -> tuple[Space, ...]:
+        """The spaces that a trial chooses from."""
+        return self.spaces
+
+
+def narrow(space: Space | Union, overrides: Mapping[str, Any]) -> Space | Union:
+    """Return the space that is left once the user has set some keys.
+
+    A key that is searched becomes fixed. A value that contradicts what a branch fixes, which includes a parameter of
+    a variant that the branch does not use, drops that branch. A union stays one, also with a single branch left.
+
+    Args:
+        space: what is searched.
+        overrides: the user's values, by dotted key; keys that the space does not speak of are ignored.
+
+    Raises:
+        ContradictionError: nothing is left.
+    """
+    values = _canonical(overrides)
+    clashes = {branch.name: _clash(branch, values) for branch in space.branches}
+    kept = tuple(_fix(branch, values) for branch in space.branches if clashes[branch.name] is None)
+    if not kept:
+        found = {name: clash for name, clash in clashes.items() if clash is not None}
+        keys = tuple(dict.fromkeys(key for key, _ in found.values()))
+        why = "; ".join(f"{name} fixes {fixed}" for name, (_, fixed) in found.items())
+        given = ", ".join(f"{key}={_show(values[key])}" for key in keys)
+        mend = f"remove {', '.join(keys)}, or choose another space"
+        raise ContradictionError(f"{given} contradicts space {space.name!r} ({why}): {mend}", keys)
+    return replace(space, spaces=kept) if isinstance(space, Union) else kept[0]
+
+
+def _clash(branch: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    for key, value in values.items():
+        if key in branch.fixed and branch.fixed[key] != value:
+            return key, f"{key}={_show(branch.fixed[key])}"
+        kind, _, parameter = key.partition(".")
+        variant = branch.fixed.get(f"{kind}.name") if kind in KINDS else None
+        if parameter and variant is not None and parameter.partition(".")[0] not in parameters(kind, variant):
+            return key, f"{kind}.name={variant}, which has no {parameter}"
+    return None
+
+
+def parameters(kind: str, variant: str) -> frozenset[str]:
+    """Return the keys that a variant of a kind takes, as a user writes them."""
+    name: Kind = next(known for known in KINDS if known == kind)
+    fields = find(name, variant).load_params().model_fields
+    return frozenset(info.alias or key for key, info in fields.items())
+
+
+def _fix(branch: Space, values: Mapping[str, Any]) -> Space:
+    dims = tuple(dim for dim in branch.dims if dim.key not in values)
+    set_here = {dim.key: values[dim.key] for dim in branch.dims if dim.key in values}
+    default = {dim.key: branch.default[dim.key] for dim in dims}
+    return replace(branch, fixed={**branch.fixed, **set_here}, dims=dims, default=default)
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def defaults(space: Space | Union) -> list[Params]:
+    """Return the params of each branch's published default, in the order of the branches."""
+    return [_named(space, branch, branch.default) for branch in space.branches]
+
+
+def probes(space: Space | Union) -> Iterator[Params]:
+    """Yield each branch's default, then the default with one dimension at a time at its extremes."""
+    for branch in space.branches:
+        yield _named(space, branch, branch.default)
+        for dim in branch.dims:
+            for value in dim.probes:
+                yield _named(space, branch, {**branch.default, dim.key: value})
+
+
+def _named(space: Space | Union, branch: Space, params: Mapping[str, Scalar]) -> Params:
+    return {BRANCH: branch.name, **params} if isinstance(space, Union) else dict(params)
+
+
+def branch_of(space: Space | Union, params: Mapping[str, Any]) -> Space:
+    """Return the branch that params name; ConfigError where it is missing or unknown."""
+    if isinstance(space, Space) and BRANCH not in params:
+        return space
+    branches = {branch.name: branch for branch in space.branches}
+    name = params.get(BRANCH)
+    if name not in branches:
+        close = nearest(str(name), branches)
+        raise ConfigError(f"space must be one of {', '.join(branches)}, but got space={_show(name)}{close}")
+    return branches[name]
+
+
+def resolve(space: Space | Union, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every dotted key that a trial sets: what its branch fixes, and its params without `space`.
+
+    Raises:
+        ConfigError: params are not exactly the dimensions of the branch.
+    """
+    branch = branch_of(space, params)
+    values = {key: value for key, value in params.items() if key != BRANCH}
+    wrong = sorted(set(values) ^ {dim.key for dim in branch.dims})
+    if wrong:
+        raise ConfigError(f"params must be the dimensions of space {branch.name!r}, but not so: {', '.join(wrong)}")
+    return {**branch.fixed, **values}
+
+
+def check(space: Space | Union, params: Mapping[str, Any]) -> Params:
+    """Return params that a user wrote down, checked and completed from the branch's default.
+
+    Args:
+        space: what is searched, narrowed by what the user has set.
+        params: values by dotted key; `space` may be missing where the keys leave one branch only.
+
+    Raises:
+        ConfigError: an unknown key, a value out of range, or a branch that is not clear.
+    """
+    given = _canonical(params)
+    named = BRANCH in given or len(space.branches) == 1
+    branch = branch_of(space, {BRANCH: space.branches[0].name, **given}) if named else _only(space, given)
+    dims = {dim.key: dim for dim in branch.dims}
+    values: dict[str, Scalar] = dict(branch.default)
+    for key, value in given.items():
+        if key in dims:
+            values[key] = dims[key].check(value)
+        elif key in branch.fixed and branch.fixed[key] != value:
+            fixed = _show(branch.fixed[key])
+            raise ConfigError(f"{key} is fixed to {fixed} in space {branch.name!r}, but got {key}={_show(value)}")
+        elif key not in branch.fixed and key != BRANCH:
+            close = nearest(key, [*dims, *branch.fixed])
+            raise ConfigError(f"{key!r} is not searched by space {branch.name!r}{close}")
+    return _named(space, branch, values)
+
+
+def _only(space: Space | Union, given: Mapping[str, Any]) -> Space:
+    def takes(branch: Space) -> bool:
+        searched = {dim.key for dim in branch.dims}
+        return all(key in searched or (key in branch.fixed and branch.fixed[key] == v) for key, v in given.items())
+
+    fitting = [branch for branch in space.branches if takes(branch)]
+    if len(fitting) == 1:
+        return fitting[0]
+    every = {key for branch in space.branches for key in [*branch.fixed, *(dim.key for dim in branch.dims)]}
+    for key in given:
+        if key not in every:
+            raise ConfigError(f"{key!r} is not searched by space {space.name!r}{nearest(key, every)}")
+    names = ", ".join(branch.name for branch in fitting or space.branches)
+    which = f"fits several branches of {space.name!r}" if fitting else f"fits no branch of {space.name!r}"
+    raise ConfigError(
+        f"a configuration with the keys {', '.join(given) or '(none)'} {which}: add space (one of {names})"
+    )
