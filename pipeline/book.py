@@ -1,0 +1,212 @@
+"""The study as its records tell it: a pure fold, and the one place that knows the state of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from pipeline.records import (
+    AttemptRecord,
+    BudgetRecord,
+    DecisionRecord,
+    LossRecord,
+    Record,
+    RegistrationRecord,
+    RunRecord,
+    SegmentRecord,
+    StudyRecord,
+    TrialRecord,
+    TrialSpec,
+    TrialState,
+)
+from trainers.errors import IntegrityError
+from trainers.stability.events import Event
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """What is known of one trial; only a Book changes it."""
+
+    spec: TrialSpec
+    state: TrialState = TrialState.RUNNING
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    segments: list[SegmentRecord] = field(default_factory=list)
+    losses: list[LossRecord] = field(default_factory=list)
+    decision: DecisionRecord | None = None  # the newest; a final one stays
+    run_id: str | None = None
+
+    @property
+    def number(self) -> int:
+        """The trial's number in its study."""
+        return self.spec.number
+
+    @property
+    def steps(self) -> int:
+        """Steps committed, as discriminator updates."""
+        return self.segments[-1].result.stop if self.segments else 0
+
+    @property
+    def best(self) -> SegmentRecord | None:
+        """The segment whose score and generator count: the decision's choice, else as `score_at` says."""
+        if self.decision is not None and self.decision.best_index is not None:
+            return self.segments[self.decision.best_index]
+        scored = [(s.result.score, s.index, s) for s in self.segments if s.result.score is not None]
+        if not scored:
+            return None
+        return (scored[-1] if self.spec.config.score_at == "last" else min(scored))[-1]
+
+    @property
+    def score(self) -> float | None:
+        """The decision's score, else that of the best segment so far; lower is better."""
+        if self.decision is not None and self.decision.score is not None:
+            return self.decision.score
+        return None if self.best is None else self.best.result.score
+
+    @property
+    def checkpoint(self) -> tuple[str, int] | None:
+        """Digest and step of the newest checkpoint."""
+        kept = ((s.result.checkpoint, s.result.stop) for s in reversed(self.segments) if s.result.checkpoint)
+        return next(kept, None)
+
+    @property
+    def event(self) -> Event | None:
+        """The event that stopped the trial, from its decision or its segments."""
+        if self.decision is not None and self.decision.event is not None:
+            return self.decision.event
+        return next((s.result.stopping for s in self.segments if s.result.stopping is not None), None)
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds of training and evaluation in all committed segments."""
+        return sum(segment.result.seconds for segment in self.segments)
+
+    def apply(self, record: AttemptRecord | SegmentRecord | LossRecord | DecisionRecord) -> None:
+        """Add a record of this trial; raise IntegrityError, and change nothing, if it cannot follow."""
+        if self.state.final:
+            raise IntegrityError(f"trial {self.number} is {self.state}, which is final, but got a {record.kind} record")
+        match record:
+            case AttemptRecord():
+                self._begin(record)
+            case SegmentRecord():
+                self._commit(record)
+            case LossRecord():
+                self.losses.append(record)
+            case DecisionRecord():
+                self._decide(record)
+
+    def copy(self) -> Self:
+        """Return a copy that can be changed on its own."""
+        return replace(self, attempts=list(self.attempts), segments=list(self.segments), losses=list(self.losses))
+
+    def _begin(self, record: AttemptRecord) -> None:
+        if record.attempt != len(self.attempts):
+            raise self._impossible(f"the next attempt must be {len(self.attempts)}, but got attempt={record.attempt}")
+        if not 0 <= record.step <= self.steps:
+            raise self._impossible(f"an attempt must begin in 0..{self.steps}, but got step={record.step}")
+        self.attempts.append(record)
+        self.state = TrialState.RUNNING
+
+    def _commit(self, record: SegmentRecord) -> None:
+        result = record.result
+        if record.index != len(self.segments):
+            raise self._impossible(f"the next segment must be {len(self.segments)}, but got index={record.index}")
+        if result.start != self.steps or result.stop <= result.start:
+            got = f"start={result.start}, stop={result.stop}"
+            raise self._impossible(f"segment {record.index} must go on from step {self.steps}, but got {got}")
+        self.segments.append(record)
+
+    def _decide(self, record: DecisionRecord) -> None:
+        if record.state is TrialState.RUNNING:
+            raise self._impossible("a decision must suspend or end it, but got state=running")
+        if record.best_index is not None and not 0 <= record.best_index < len(self.segments):
+            raise self._impossible(f"it has {len(self.segments)} segments, but got best_index={record.best_index}")
+        self.decision = record
+        self.state = record.state
+
+    def _impossible(self, message: str) -> IntegrityError:
+        return IntegrityError(f"trial {self.number}: {message}")
+
+
+@dataclass(kw_only=True)
+class Book:
+    """A study: what its records add up to, whoever wrote them and however often it was resumed."""
+
+    study: StudyRecord | None = None
+    config: dict[str, Any] = field(default_factory=dict)  # SearchConfig as JSON, from the newest driver
+    trials: dict[int, Trial] = field(default_factory=dict)
+    run_id: str | None = None  # the study's own MLflow run
+    registrations: list[RegistrationRecord] = field(default_factory=list)
+
+    def apply(self, record: Record) -> None:
+        """Add the next record.
+
+        Raises:
+            IntegrityError: it cannot follow the ones before, and nothing is changed: an unknown trial, a segment that
+                does not begin where the last one stopped, all but a run or a registration after a final state.
+        """
+        if (self.study is None) != isinstance(record, StudyRecord):
+            raise IntegrityError(f"a study record must come first and only once, but got a {record.kind} record")
+        match record:
+            case StudyRecord():
+                self.study, self.config = record, record.config
+            case BudgetRecord():
+                self.config = record.config
+            case TrialRecord():
+                self._ask(record.spec)
+            case RunRecord():
+                self._show(record)
+            case RegistrationRecord():
+                self._trial(record.trial)
+                self.registrations.append(record)
+            case _:
+                self._trial(record.trial).apply(record)
+
+    def after(self, records: Iterable[Record]) -> Book:
+        """Return the book as it would be with these records too, and leave this one as it is; raises as `apply`."""
+        records = list(records)
+        changed = {number for record in records if (number := getattr(record, "trial", None)) in self.trials}
+        trials = {number: trial.copy() if number in changed else trial for number, trial in self.trials.items()}
+        book = replace(self, trials=trials, registrations=list(self.registrations))
+        for record in records:
+            book.apply(record)
+        return book
+
+    @property
+    def finished(self) -> int:
+        """How many trials use up the budget of `trials`."""
+        return sum(trial.state.counts for trial in self.trials.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials ended in each of the final states."""
+        states = [trial.state for trial in self.trials.values()]
+        return {state.value: states.count(state) for state in TrialState if state.final}
+
+    @property
+    def ranking(self) -> list[Trial]:
+        """Completed trials that have a score, the best first; the older one of two equals comes first."""
+        done = [trial for trial in self.trials.values() if trial.state is TrialState.COMPLETED]
+        scored = [(trial.score, trial.number, trial) for trial in done if trial.score is not None]
+        return [trial for _, _, trial in sorted(scored, key=lambda row: row[:2])]
+
+    @property
+    def best(self) -> Trial | None:
+        """The completed trial with the lowest score."""
+        return next(iter(self.ranking), None)
+
+    def _ask(self, spec: TrialSpec) -> None:
+        if spec.number in self.trials:
+            raise IntegrityError(f"trial {spec.number} was asked for twice")
+        self.trials[spec.number] = Trial(spec=spec)
+
+    def _show(self, record: RunRecord) -> None:
+        if record.trial is None:
+            self.run_id = record.run_id
+        else:
+            self._trial(record.trial).run_id = record.run_id
+
+    def _trial(self, number: int) -> Trial:
+        if number not in self.trials:
+            raise IntegrityError(f"a record speaks of trial {number}, which was never asked for")
+        return self.trials[number]
