@@ -1,0 +1,112 @@
+"""What the search asks of whatever runs its trials: the Executor port, and the words that it speaks."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pipeline.records import SegmentResult, TrialSpec
+from trainers.config import Environment, TrainConfig
+from trainers.errors import GansearchError
+from trainers.registry import Part
+
+Cause = Literal["worker_lost", "out_of_memory", "user_error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One attempt at a trial: from its beginning, or from a checkpoint."""
+
+    spec: TrialSpec
+    attempt: int  # 0, 1, ...
+    checkpoint: str | None  # blob to go on from
+    extractor: str | None  # blob: the feature extractor's weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """An attempt that ended without a segment, and why."""
+
+    cause: Cause
+    detail: str  # one sentence
+    traceback: str = ""
+
+
+class Prepared(Part):
+    """What a worker found out before the first trial: the metric, its extractor's blob and the data."""
+
+    metric: str
+    extractor: str | None
+    data: dict[str, Any]
+    environment: Environment
+
+
+class Executor(Protocol):
+    """Runs one training on each of its workers, a segment at a time; each call of a worker gives exactly one answer."""
+
+    workers: tuple[str, ...]
+
+    def prepare(self, config: TrainConfig) -> Prepared:
+        """Load the data and train the extractor on the first worker, and return what became of it."""
+
+    def start(self, worker: str, job: Job) -> None:
+        """Put a job on a worker, in place of any that it holds, and return while its first segment is under way.
+
+        Raises:
+            RuntimeError: the worker has not answered its last call yet.
+        """
+
+    def advance(self, worker: str) -> None:
+        """Ask a worker for the next segment of its job, and return while it is under way.
+
+        Raises:
+            RuntimeError: the worker has not answered its last call yet.
+        """
+
+    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
+        """Wait for at least one answer, or for `timeout` seconds; return at once where none is outstanding.
+
+        A worker that died has been replaced, under its name, when its Loss is returned.
+
+        Raises:
+            GansearchError: the worker's own, of the same class; no other answer is lost by it.
+        """
+
+    def close(self) -> None:
+        """End the workers and whatever they are doing; may be called twice."""
+
+
+def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
+    """Return what `call` returns, or the Loss that its exception amounts to.
+
+    Raises:
+        GansearchError: as `call` raised it; its text is for the user as it stands.
+    """
+    try:
+        return call()
+    except GansearchError:
+        raise
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        return Loss(cause=cause_of(error), detail=sentence(error), traceback=text)
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Tell a lack of memory and a broken device from a mistake in the code that ran.
+
+    torch's classes are known by their names: a driver need not import torch. A kernel that failed leaves its process
+    without a usable device, so that worker counts as lost.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    no_memory = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+    if names & {"OutOfMemoryError", "MemoryError"} or any(text in str(error) for text in no_memory):
+        return "out_of_memory"
+    return "worker_lost" if "AcceleratorError" in names else "user_error"
+
+
+def sentence(error: BaseException) -> str:
+    """Return an exception as one line: its class and the first line of its text."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

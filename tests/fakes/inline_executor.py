@@ -1,0 +1,48 @@
+"""The Executor port in this process: a call is worked off when its answer is asked for, the oldest first."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.ports import Job, Loss, Prepared, attempt
+from pipeline.records import SegmentResult
+from trainers.config import TrainConfig
+
+
+class InlineExecutor:
+    """A worker that calls sys.exit counts as a process that died."""
+
+    def __init__(self, make_worker: Callable[[], Any], workers: int = 1) -> None:
+        self.workers = tuple(f"worker-{number}" for number in range(workers))
+        self._make_worker = make_worker
+        self._held = {name: make_worker() for name in self.workers}
+        self._calls: dict[str, Callable[[], SegmentResult]] = {}
+
+    def prepare(self, config: TrainConfig) -> Prepared:
+        prepared: Prepared = self._held[self.workers[0]].prepare(config)
+        return prepared
+
+    def start(self, worker: str, job: Job) -> None:
+        self._call(worker, lambda: self._held[worker].start(job))
+
+    def advance(self, worker: str) -> None:
+        self._call(worker, self._held[worker].advance)
+
+    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
+        if not self._calls:
+            return []
+        worker = next(iter(self._calls))
+        try:
+            answer = attempt(self._calls.pop(worker))
+        except SystemExit:
+            answer = Loss(cause="worker_lost", detail=f"{worker} died")
+        if isinstance(answer, Loss) and answer.cause != "user_error":
+            self._held[worker] = self._make_worker()
+        return [(worker, answer)]
+
+    def close(self) -> None:
+        self._calls.clear()
+
+    def _call(self, worker: str, call: Callable[[], SegmentResult]) -> None:
+        if worker in self._calls:
+            raise RuntimeError(f"{worker} has not answered its last call yet")
+        self._calls[worker] = call
