@@ -1,0 +1,81 @@
+"""Holds one training and advances it; no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.ports import Job, Prepared
+from pipeline.records import SegmentResult
+from pipeline.store import open_store
+from trainers import data, evaluation, loop
+from trainers.config import TrainConfig
+from trainers.environment import configure, describe
+from trainers.history import to_bytes
+from trainers.loop import Segment
+from trainers.state import load
+
+
+class Worker:
+    """One training at a time, whose every segment is in the store before it is returned.
+
+    Args:
+        store_uri: where blobs are read and written.
+    """
+
+    def __init__(self, store_uri: str) -> None:
+        self._store = open_store(store_uri)
+        self._segments: Iterator[Segment] = iter(())
+        self._checkpoint_every = 1
+        self._extractors: dict[str, bytes] = {}
+
+    def prepare(self, config: TrainConfig) -> Prepared:
+        """Load the data and train the feature extractor that the trials share."""
+        device = configure(config)
+        dataset = data.load(config.data)
+        extractor = evaluation.train_extractor(dataset)
+        evaluator = evaluation.make_evaluator(config, dataset, extractor)
+        return Prepared(
+            metric=evaluator.metric,
+            extractor=None if extractor is None else self._store.put(extractor),
+            data={
+                "name": dataset.name,
+                "digest": dataset.digest,
+                "train": len(dataset.train),
+                "held_out": len(dataset.held_out),
+                "shape": list(dataset.shape),
+                "licence": dataset.licence,
+            },
+            environment=describe(config, device),
+        )
+
+    def start(self, job: Job) -> SegmentResult:
+        """Begin a trial, or go on from its checkpoint, and train the first segment."""
+        config = job.spec.config
+        state = None if job.checkpoint is None else load(self._store.get(job.checkpoint))
+        self._checkpoint_every = config.checkpoint_every
+        self._segments = loop.train(config, state, extractor=self._extractor(job.extractor))
+        return self.advance()
+
+    def advance(self) -> SegmentResult:
+        """Train the next segment."""
+        segment = next(self._segments)
+        put = self._store.put
+        return SegmentResult(
+            start=segment.start,
+            stop=segment.stop,
+            history=put(to_bytes(segment.history)),
+            samples=put(segment.pictured()),
+            checkpoint=put(segment.checkpoint()) if segment.index % self._checkpoint_every == 0 else None,
+            generator=put(segment.generator()),
+            scores=dict(segment.scores),
+            events=segment.events,
+            seconds=segment.seconds,
+            environment=segment.environment,
+        )
+
+    def _extractor(self, digest: str | None) -> bytes | None:
+        if digest is None:
+            return None
+        if digest not in self._extractors:
+            self._extractors[digest] = self._store.get(digest)
+        return self._extractors[digest]
