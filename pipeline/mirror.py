@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from pipeline import projection as shown
@@ -14,6 +15,8 @@ from pipeline.records import SegmentRecord, StudyRecord
 from pipeline.store import Store
 from trainers.history import from_bytes
 
+Texts = Mapping[str, str]
+Numbers = Mapping[str, float]
 STUDY_STATUS = {"running": "RUNNING", "suspended": "KILLED", "finished": "FINISHED"}
 
 
@@ -42,16 +45,7 @@ class Runs(Protocol):
         """Remove a run."""
         ...
 
-    def log(
-        self,
-        run_id: str,
-        *,
-        tags: dict[str, str],
-        params: dict[str, str],
-        metrics: dict[str, float],
-        step: int,
-        at: float,
-    ) -> None:
+    def log(self, run_id: str, *, tags: Texts, params: Texts, metrics: Numbers, step: int, at: float) -> None:
         """Write tags, parameters that the run does not have yet, and metrics of one step."""
         ...
 
@@ -89,6 +83,10 @@ class Mirror:
     def find(self, book: Book, trial: Trial) -> Run | None:
         """Return a trial's run, if it has one."""
         return self._all(_study(book)).get(trial.spec.key)
+
+    def show(self, book: Book, trial: int | None, began: float) -> Run:
+        """Make the run of a trial, or of the study, say what the book says, and return it."""
+        return self.show_study(book, began) if trial is None else self.show_trial(book, book.trials[trial], began)
 
     def show_study(self, book: Book, began: float) -> Run:
         """Make the study's run say what the book says, and return it; it is made where it is missing."""
@@ -157,13 +155,12 @@ class Mirror:
         self,
         run: Run,
         *,
-        tags: dict[str, str],
-        params: Mapping[str, str] | None = None,
-        metrics: Mapping[str, float] | None = None,
+        tags: Texts,
+        params: Texts = MappingProxyType({}),
+        metrics: Numbers = MappingProxyType({}),
         step: int = 0,
         at: float = 0.0,
     ) -> None:
-        params, metrics = dict(params or {}), dict(metrics or {})
         self._runs.log(run.run_id, tags=tags, params=params, metrics=metrics, step=step, at=at)
         run.tags |= tags
 

@@ -15,14 +15,13 @@ from pipeline.mlflow_process import environment, mend  # before mlflow, which re
 
 import mlflow
 import numpy as np
-import numpy.typing as npt
 from mlflow.entities import Dataset, DatasetInput, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.artifacts import EXTRACTOR, NEEDED, RunBundle, read_bundle
 from pipeline.book import Book, Trial
-from pipeline.mirror import Mirror, Run
+from pipeline.mirror import Mirror, Numbers, Run, Texts
 from pipeline.projection import (
     GENERATOR,
     STUDY_UID,
@@ -38,17 +37,13 @@ from pipeline.store import DiskStore, Store
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, StateConflict, Unreachable, UserError
 
-Floats = npt.NDArray[np.float32]
+MOST_RUNS = 50_000  # that MLflow gives at once
 MODELS = 3  # completed trials whose generator becomes a model when the study ends
 _PROCESS = threading.RLock()  # MLflow logs and loads models by a tracking URI that the whole process shares
 
 
 class Tracker:
-    """A study in MLflow; what is there is found by its tags, so showing it again changes nothing.
-
-    Attributes:
-        tracking_uri: a server, or the SQLite file in the store's directory.
-    """
+    """A study in MLflow; what is there is found by its tags, so showing it again changes nothing."""
 
     def __init__(self, tracking_uri: str | None, store: Store, study: str) -> None:
         """Prepare to show a study; nothing is contacted before the first call.
@@ -64,7 +59,7 @@ class Tracker:
         self._folder = store.path if isinstance(store, DiskStore) else None
         if tracking_uri is None and self._folder is None:
             raise ConfigError(
-                f"tracking_uri must be given with a store that is no directory, but got store={store.uri!r}"
+                f"tracking_uri must be given where the store is no directory, but got store={store.uri!r}"
             )
         self.tracking_uri = tracking_uri if tracking_uri is not None else f"sqlite:///{self._folder}/mlflow.db"
         self._store = store
@@ -83,18 +78,15 @@ class Tracker:
     def show(self, book: Book, trial: int | None, began: float) -> RunRecord:
         """See `pipeline.projector.Tracker.show`."""
         with self._retryable():
-            if trial is None:
-                run = self._mirror.show_study(book, began)
-            else:
-                run = self._mirror.show_trial(book, book.trials[trial], began)
+            run = self._mirror.show(book, trial, began)
         return RunRecord(at=began, trial=trial, run_id=run.run_id, tracking_uri=redact(self.tracking_uri))
 
     def finish(self, book: Book, outcome: Outcome, at: float) -> None:
         """See `pipeline.projector.Tracker.finish`; the best generators of a finished study become models."""
         with self._retryable():
+            self._mirror.finish(book, outcome, at)
             for trial in book.ranking[:MODELS] if outcome == "finished" else []:
                 self.log_generator(book, trial)
-            self._mirror.finish(book, outcome, at)
 
     def log_generator(self, book: Book, trial: Trial) -> str:
         """Return the URI of the MLflow model of a trial's best EMA generator; it is logged unless it is there.
@@ -113,18 +105,18 @@ class Tracker:
                 return str(model.model_uri)
             self.client.delete_logged_model(model.model_id)  # whoever logged it died before its files were whole
         with _process_uri(self.tracking_uri):
-            return _log_model(trial.spec.config, shape, self._store.get(weights), run.run_id, tags)
+            # By itself MLflow puts the model into its "Default" experiment, whose files lie in the working directory.
+            model = mlflow.initialize_logged_model("generator", run.run_id, tags, experiment_id=self.experiment)
+            return _log_model(trial.spec.config, shape, self._store.get(weights), run.run_id, model.model_id)
 
     # -- the registry --------------------------------------------------------------------------------------------------
 
     def version_by_alias(self, name: str, alias: str) -> ModelVersion | None:
         """Return the version of a registered model that an alias names, or None."""
-        try:
-            found = self.client.get_model_version_by_alias(name, alias)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None  # no such model; no such alias
-            raise
+        models = self.client.search_registered_models(f"name = '{name}'")
+        if not models or alias not in models[0].aliases:
+            return None
+        found = self.client.get_model_version(name, str(models[0].aliases[alias]))
         return ModelVersion(version=int(found.version), tags=dict(found.tags))
 
     def publish(self, name: str, alias: str, model_uri: str, tags: dict[str, str], description: str) -> int:
@@ -135,16 +127,14 @@ class Tracker:
         client = self.client
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name, description=f"Generators that gansearch found; `{alias}` is the best.")
-        model_id = model_uri.removeprefix("models:/")
-        versions = [v for v in client.search_model_versions(f"name = '{name}'") if v.model_id == model_id]
-        if not versions:
-            model = client.get_logged_model(model_id)
-            made = client.create_model_version(
-                name, model_uri, model.source_run_id, tags, description=description, model_id=model_id
-            )
-            versions = [made]
-        client.set_registered_model_alias(name, alias, str(versions[0].version))
-        return int(versions[0].version)
+        made = client.search_model_versions(f"name = '{name}'")
+        same = [v for v in made if all(v.tags.get(key) == tags[key] for key in (TRIAL_KEY, GENERATOR))]
+        if not same:
+            model = client.get_logged_model(model_uri.removeprefix("models:/"))
+            run_id, model_id = model.source_run_id, model.model_id
+            same = [client.create_model_version(name, model_uri, run_id, tags, None, description, model_id=model_id)]
+        client.set_registered_model_alias(name, alias, str(same[0].version))
+        return int(same[0].version)
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -182,14 +172,8 @@ class _MlflowRuns:
         self._tracker = tracker
 
     def find(self, uid: str) -> list[Run]:
-        found: list[Any] = []
-        token: str | None = None
-        while token != "":
-            page = self._tracker.client.search_runs(
-                [self._tracker.experiment], f"tags.`{STUDY_UID}` = '{uid}'", max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token or ""
+        query = f"tags.`{STUDY_UID}` = '{uid}'"
+        found = list(self._tracker.client.search_runs([self._tracker.experiment], query, max_results=MOST_RUNS))
         found.sort(key=lambda run: (run.info.start_time, run.info.run_id))
         return [Run(run.info.run_id, run.info.status, dict(run.data.tags)) for run in found]
 
@@ -200,16 +184,7 @@ class _MlflowRuns:
     def delete(self, run_id: str) -> None:
         self._tracker.client.delete_run(run_id)
 
-    def log(
-        self,
-        run_id: str,
-        *,
-        tags: dict[str, str],
-        params: dict[str, str],
-        metrics: dict[str, float],
-        step: int,
-        at: float,
-    ) -> None:
+    def log(self, run_id: str, *, tags: Texts, params: Texts, metrics: Numbers, step: int, at: float) -> None:
         client = self._tracker.client
         # MLflow refuses another value for a parameter that a run has: what a later driver changed is in config.json.
         have = client.get_run(run_id).data.params if params else {}
@@ -261,7 +236,7 @@ def read_run(tracking_uri: str, run_id: str) -> RunBundle:
     return read_bundle(run_id, files)
 
 
-def load_pyfunc(tracking_uri: str, model_uri: str) -> tuple[Callable[[Floats], Floats], dict[str, Any]]:
+def load_pyfunc(tracking_uri: str, model_uri: str) -> tuple[Callable[[Any], Any], dict[str, Any]]:
     """Return a model's function from latents [n, size] to samples [n, *shape], and what was noted of it.
 
     Raises:
@@ -292,8 +267,8 @@ def _ask(tracking_uri: str) -> None:
         ) from error
 
 
-def _log_model(config: TrainConfig, shape: tuple[int, ...], weights: bytes, run_id: str, tags: dict[str, str]) -> str:
-    """Log an EMA generator as a traced graph, which loads without this project's code, and return its URI."""
+def _log_model(config: TrainConfig, shape: tuple[int, ...], weights: bytes, run_id: str, model_id: str) -> str:
+    """Fill a model with a generator as a traced graph, which loads without this project's code; return its URI."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -305,13 +280,12 @@ def _log_model(config: TrainConfig, shape: tuple[int, ...], weights: bytes, run_
     )
     info = mlflow.pytorch.log_model(
         load_generator(config, shape, weights),
-        name="generator",
         input_example=latents(config, 2, seed=0),  # two: a batch of one would be traced as a constant
         signature=signature,
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "numpy")],
-        metadata={"prior": latent.prior, "latent": latent.size, "shape": list(shape)} | tags,
-        tags=tags,
+        metadata={"prior": latent.prior, "latent": latent.size, "shape": list(shape)},
         run_id=run_id,
+        model_id=model_id,
     )
     return str(info.model_uri)
 

@@ -94,6 +94,8 @@ class Projector:
         Returns:
             The number of records that are not shown; at least 1 where the run could not be ended.
         """
+        if self._thread.ident is None:  # never started: whoever failed before start() may still close
+            return self.unsynced
         self._outcome = outcome
         self._deadline = time.monotonic() + timeout
         self._closing.set()

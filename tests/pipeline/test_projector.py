@@ -125,3 +125,8 @@ def test_appending_never_waits_for_a_tracker_that_is_down(records, tracker, proj
         projector.notify()
     assert time.monotonic() - began < 5
     assert tracker.calls < 20, "a tracker that is down is asked rarely"
+
+
+def test_what_was_never_started_can_be_closed(tracker, projector):
+    assert projector.close(10, "suspended") == 4
+    assert tracker.calls == 0

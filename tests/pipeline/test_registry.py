@@ -1,5 +1,6 @@
 """Every gate of the registry can refuse; names and aliases are checked before anything is asked."""
 
+import numpy as np
 import pytest
 
 from pipeline import registry
@@ -36,9 +37,7 @@ def store() -> MemoryStore:
 
 
 def book_with(store: MemoryStore, *states: TrialState) -> Book:
-    trials = [
-        record for number, state in enumerate(states) for record in shown.trial(store, number, state, score=score)
-    ]
+    trials = [record for number, state in enumerate(states) for record in shown.trial(store, number, state)]
     return shown.book_of([shown.study(store), *trials])
 
 
@@ -116,8 +115,6 @@ def test_a_generator_that_is_gone_is_refused(store):
 
 
 def test_samples_of_another_shape_are_refused():
-    import numpy as np
-
     gate = registry.samples_gate("draws", np.zeros((7, 2), np.float32), (1, 8, 8))
     assert gate == {"gate": "draws", "passed": False, "detail": "samples must be (1, 8, 8), but are (2,)"}
 

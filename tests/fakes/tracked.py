@@ -1,0 +1,83 @@
+"""A study in a real MLflow on SQLite, and all that MLflow holds of it as one value."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.book import Book
+from pipeline.mlflow_store import Tracker
+from pipeline.records import Record, TrialState
+from pipeline.store import DiskStore, open_store
+from tests.fakes import shown
+
+MARKS = [
+    # What MLflow and torch.export do inside themselves is not ours to mend.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning"),
+]
+_empty: list[Path] = []
+
+
+@pytest.fixture(name="store")
+def mlflow_store(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> DiskStore:
+    """A store with an MLflow database without a study; making one takes seconds, so it is made once and copied."""
+    if not _empty:
+        first = open_store(tmp_path_factory.mktemp("empty"))
+        Tracker(None, first, "digits").check()
+        _empty.append(first.path / "mlflow.db")
+    opened = open_store(tmp_path / "a store")
+    shutil.copy(_empty[0], opened.path)
+    return opened
+
+
+def records_of(store: DiskStore, *states: TrialState | None, **more: Any) -> list[Record]:
+    trials = [shown.trial(store, number, state, score=5.0 + number) for number, state in enumerate(states)]
+    return [shown.study(store, **more), *itertools.chain.from_iterable(trials)]
+
+
+def show_all(tracker: Tracker, book: Book, outcome: str | None = None) -> None:
+    tracker.show(book, None, 1000.0)
+    for number in book.trials:
+        tracker.show(book, number, 1001.0 + number)
+    if outcome is not None:
+        tracker.finish(book, outcome, 2000.0)
+
+
+def runs_of(tracker: Tracker) -> dict[str, Any]:
+    """MLflow's active runs by their trial's number, and the study's as "study"."""
+    found = tracker.client.search_runs([tracker.experiment], max_results=1000)
+    keyed = {run.data.tags.get("gansearch.number", "study"): run for run in found}
+    assert len(keyed) == len(found), "two runs of one trial"
+    return keyed
+
+
+def files_of(tracker: Tracker, run_id: str) -> dict[str, str]:
+    root = Path(tracker.client.download_artifacts(run_id, ""))
+    found = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def dump(tracker: Tracker) -> dict[str, Any]:
+    """Everything that MLflow holds of a study, but for ids of its own making."""
+    result: dict[str, Any] = {}
+    for key, run in runs_of(tracker).items():
+        rows = {
+            name: [(m.step, m.timestamp, m.value) for m in tracker.client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        tags = {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.parentRunId"}
+        inputs = [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs]
+        info = (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time)
+        result[key] = (info, run.data.params, tags, rows, inputs, files_of(tracker, run.info.run_id))
+    return result
+
+
+def models_of(tracker: Tracker) -> list[Any]:
+    return list(tracker.client.search_logged_models([tracker.experiment]))
