@@ -84,5 +84,10 @@ def play(game: Game, step: int, batch: Batch, report: Callable[[Player, list[Ten
 def _gradients(player: Player, batch: Batch) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     loss, signals = player.loss(batch)
     gradients = torch.autograd.grad(loss, list(player.weights))
-    norm = torch.nn.utils.get_total_norm(gradients)
-    return gradients, [*(signals[name] for name in player.signals[:-1]), norm]
+    return gradients, [*(signals[name] for name in player.signals[:-1]), total_norm(gradients)]
+
+
+def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
+    """Return the Euclidean norm of all gradients taken together, a scalar on their device."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm

@@ -6,7 +6,7 @@ import copy
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -114,6 +114,8 @@ class Training:
         self._game = gan.build(config, dataset.shape, len(dataset.train), self._device)
         self._sampler = self._game.networks[self._game.sampler]
         self._average = copy.deepcopy(self._sampler).eval().requires_grad_(requires_grad=False)
+        self._parameters = _paired(self._average.parameters(), self._sampler.parameters())
+        self._buffers = list(zip(*_paired(self._average.buffers(), self._sampler.buffers()), strict=True))
         self._evaluator = evaluation.make_evaluator(config, dataset, extractor)
         self._signals = Signals(self._game, gan.SIGNALS, self._device)
         self._detectors = _detectors(config)
@@ -168,10 +170,8 @@ class Training:
     def _update_average(self) -> None:
         """Average parameters exponentially (Karras et al. 2018, section 3); copy buffers."""
         with torch.no_grad():
-            ours: list[Tensor] = list(self._average.parameters())
-            theirs: list[Tensor] = list(self._sampler.parameters())
-            torch._foreach_lerp_(ours, theirs, 1 - self._config.ema)
-            for mine, new in zip(self._average.buffers(), self._sampler.buffers(), strict=True):
+            torch._foreach_lerp_(*self._parameters, 1 - self._config.ema)
+            for mine, new in self._buffers:
                 mine.copy_(new)
 
     def _detect(self, rows: Rows, start: int, stop: int) -> tuple[Event, ...]:
@@ -209,6 +209,10 @@ class Training:
 def _detectors(config: TrainConfig) -> list[Detector]:
     chosen = [params for params in config.stability.values() if params.action != "off"]
     return [find("detector", params.name).load_make()(params) for params in chosen]
+
+
+def _paired(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    return list(ours), list(theirs)
 
 
 def _weights(state: TrainState) -> bytes:

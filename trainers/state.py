@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.errors import IntegrityError
-from trainers.game import Game
+from trainers.game import Game, Player
 
 FORMAT = 1
 
@@ -54,12 +54,7 @@ def restore(game: Game, average: nn.Module, state: TrainState) -> None:
         for name, network in (*game.networks.items(), ("average", average)):
             network.load_state_dict(_below(state.tensors, f"{name}/"))
         for player in game.players:
-            entries = _entries(_below(state.tensors, f"optimizer/{player.name}/"))
-            expected = _entry_shapes(player.optimizer) if state.step >= player.every else {}
-            if _shapes(entries) != expected:
-                raise ValueError(f"the optimizer of the {player.name} is another one")
-            groups = player.optimizer.state_dict()["param_groups"]
-            player.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+            _restore_optimizer(player, state)
     except (RuntimeError, KeyError, ValueError) as error:
         raise IntegrityError(f"the checkpoint of step {state.step} does not fit this configuration: {error}") from error
 
@@ -68,7 +63,8 @@ def save(state: TrainState) -> bytes:
     """Serialise a state; equal states give equal bytes."""
     from safetensors.torch import save as to_bytes
 
-    header = {"format": str(FORMAT), "step": str(state.step)}
+    # One entry: safetensors writes several in an order that changes from call to call.
+    header = {"checkpoint": json.dumps({"format": FORMAT, "step": state.step})}
     data: bytes = to_bytes({**state.tensors, "tail": torch.from_numpy(state.tail)}, metadata=header)
     return data
 
@@ -84,10 +80,10 @@ def load(data: bytes) -> TrainState:
 
     try:
         tensors = from_bytes(data)
-        header = metadata(data)
+        header = json.loads(metadata(data)["checkpoint"])
         tail = tensors.pop("tail").numpy()
         step, version = int(header["step"]), int(header["format"])
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"not a checkpoint: {error}") from error
     if version != FORMAT:
         raise IntegrityError(f"the checkpoint has format {version}, but this version reads format {FORMAT}")
@@ -112,6 +108,18 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 Entries = dict[int, dict[str, Tensor]]
+
+
+def _restore_optimizer(player: Player, state: TrainState) -> None:
+    entries = _entries(_below(state.tensors, f"optimizer/{player.name}/"))
+    expected = _entry_shapes(player.optimizer) if state.step >= player.every else {}
+    if _shapes(entries) != expected:
+        raise IntegrityError(
+            f"the checkpoint of step {state.step} does not fit this configuration: "
+            f"it does not hold what the optimizer of the {player.name} needs"
+        )
+    groups = player.optimizer.state_dict()["param_groups"]
+    player.optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
 def _entries(tensors: Mapping[str, Tensor]) -> Entries:

@@ -51,11 +51,12 @@ def make_d_loss_zero(params: DLossZeroParams) -> Detector:
         end = first_run(bad, length, losses.steps, window.after)
         if end is None:
             return None
-        seen = losses.values[end - length + 1 : end + 1]
+        seen = losses.values[end - length + 1 : end + 1].astype(np.float64)
         worst = float(seen.max())
         step = int(losses.steps[end])
         message = f"D loss was at most {worst:.3g} for {length} updates up to step {step}: D has won"
-        return _event(params, step, 0.5, message, d_loss_max=worst, d_loss_mean=float(seen.mean()))
+        numbers = {"d_loss_max": _number(worst), "d_loss_mean": _number(float(seen.mean()))}
+        return _event(params, step, 0.5, message, **numbers)
 
     return detect
 
