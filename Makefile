@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci lint format docs-check gpu-check bench clean
+.PHONY: search test ci lint format gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml

@@ -1,0 +1,66 @@
+"""What the digits search found: `python -m benchmarks.digits [STORE]` after `make search`.
+
+Draws 2,000 samples of the best trial's generator and scores them on the held-out part, beside what the training part
+scores there (the floor), so that the Frechet distance has something to be compared with.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from pipeline.book import Book
+from pipeline.commands import DEFAULT_STORE, Place, open_study
+from pipeline.projection import trial_generator
+from trainers import data, evaluation
+from trainers.errors import NotGoodEnough
+from trainers.generate import load_generator, sample
+
+SAMPLES = 2000
+FRESH_SEED = 12345  # not one that the search has drawn with
+
+
+def figures(store: str) -> dict[str, Any]:
+    """Return the figures of the best trial of the only study in a store.
+
+    Raises:
+        NotGoodEnough: no trial is completed.
+    """
+    study = open_study(Place(store=store))
+    book, best = study.book, study.book.best
+    if best is None or book.study is None:
+        raise NotGoodEnough("no trial is completed")
+    config = best.spec.config
+    dataset = data.load(config.data)
+    extractor = None if book.study.extractor is None else study.store.get(book.study.extractor)
+    digest, shape = trial_generator(book, best)
+    drawn = sample(load_generator(config, shape, study.store.get(digest)), config, SAMPLES, FRESH_SEED)
+    scores = evaluation.make_evaluator(config, dataset, extractor).scores(drawn)
+    floor = evaluation.baseline(config, dataset, extractor)
+    distance = scores[book.study.metric]
+    return {
+        "study": study.name,
+        "finished": book.finished,
+        "counts": book.counts,
+        "steps": sum(trial.steps for trial in book.trials.values()),
+        "seconds": round(_seconds(book), 1),
+        "best": best.number,
+        "steps of the best": best.steps,
+        "score in the search": best.score,
+        book.study.metric: distance,
+        "training part against held-out part": floor,
+        "ratio": distance / floor,
+        "confidence": scores["confidence"],
+        "smallest class share": scores["class_min_share"],
+    }
+
+
+def _seconds(book: Book) -> float:
+    """Return the seconds from the study's first record to its last decision."""
+    began = book.study.at if book.study else 0.0
+    return max((trial.decision.at for trial in book.trials.values() if trial.decision), default=began) - began
+
+
+if __name__ == "__main__":
+    print(json.dumps(figures(sys.argv[1] if len(sys.argv) > 1 else DEFAULT_STORE), indent=2))
