@@ -1,0 +1,84 @@
+"""Trainings that take milliseconds, and variants of a user's own that they use."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from trainers.config import TrainConfig
+from trainers.data import Dataset
+from trainers.evaluation import Evaluator
+from trainers.history import to_bytes
+from trainers.loop import Segment, train
+from trainers.registry import Variant
+from trainers.state import TrainState, load
+
+DCGAN = {"network": {"name": "dcgan", "features": 2}, "data": "tests.fakes.trainings:IMAGES"}
+DCGAN_WITHOUT_NORM = DCGAN | {"network": {"name": "dcgan", "features": 2, "norm_d": "layer"}}
+WGAN_GP = {"objective": "wasserstein", "penalty": "gradient"}
+
+
+def tiny(**changes: Any) -> TrainConfig:
+    """Return a configuration of 12 short steps in segments of 5, with `changes` to it."""
+    base: dict[str, Any] = {
+        "data": "ring8",
+        "network": {"name": "mlp", "width": 6, "depth": 1},
+        "metrics": ["tests.fakes.trainings:SPREAD"],
+        "latent": {"size": 3},
+        "batch_size": 4,
+        "steps": 12,
+        "segment_steps": 5,
+        "evaluation": {"samples": 8, "grid": 4},
+        "device": "cpu",
+    }
+    return TrainConfig.model_validate(base | changes)
+
+
+def run(config: TrainConfig, state: TrainState | None = None) -> list[Segment]:
+    """Train to the end."""
+    return list(train(config, state))
+
+
+def state_of(segment: Segment) -> TrainState:
+    """Return the state after a segment, by way of its bytes."""
+    return load(segment.checkpoint())
+
+
+def bits(segments: list[Segment]) -> list[tuple[Any, ...]]:
+    """Return all that a training promises to the last bit, segment by segment."""
+    return [
+        (s.index, s.start, s.stop, to_bytes(s.history), s.events, s.scores, s.pictured(), s.checkpoint(), s.generator())
+        for s in segments
+    ]
+
+
+def digest(config: TrainConfig) -> str:
+    """Return the SHA-256 of a training's bits."""
+    return hashlib.sha256(repr(bits(run(config))).encode()).hexdigest()
+
+
+def column(segments: list[Segment], name: str) -> list[float | None]:
+    """Return one signal of every step, None where it has no value."""
+    return [value for segment in segments for value in segment.history.column(name).to_pylist()]
+
+
+def _images(params: Any) -> Dataset:
+    pixels = np.random.Generator(np.random.Philox(key=7)).random((60, 1, 16, 16), dtype=np.float32) * 2 - 1
+    return Dataset(name=params.name, train=pixels[:40], held_out=pixels[40:], metric="none", licence="none needed")
+
+
+def _spread(_params: Any) -> Any:
+    return lambda dataset, _extractor: Evaluator(
+        metric="spread", shape=dataset.shape, score=lambda samples: {"spread": float(samples.std(dtype=np.float64))}
+    )
+
+
+def _unscorable(_params: Any) -> Any:
+    return lambda dataset, _extractor: Evaluator(
+        metric="unscorable", shape=dataset.shape, score=lambda _samples: {"unscorable": float("nan"), "extra": 1.0}
+    )
+
+
+IMAGES = Variant(kind="data", name="tests.fakes.trainings:IMAGES", summary="16x16 noise", make=_images)
+SPREAD = Variant(kind="metric", name="tests.fakes.trainings:SPREAD", summary="std of all samples", make=_spread)
+UNSCORABLE = Variant(kind="metric", name="tests.fakes.trainings:UNSCORABLE", summary="NaN", make=_unscorable)

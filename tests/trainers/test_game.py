@@ -1,0 +1,92 @@
+"""One step of a game: who moves when, and on whose gradients."""
+
+import pytest
+import torch
+
+from trainers.game import Game, Player, play
+
+
+class Table:
+    """Scalar players of min over x, max over y of x * y, whose moves can be worked out by hand."""
+
+    def __init__(self, *, simultaneous=False, every=1, constrain=None):
+        self.x, self.y = (torch.tensor([1.0], requires_grad=True) for _ in range(2))
+        one = self.player("x", self.x, lambda _: (self.x * self.y).sum())
+        two = self.player("y", self.y, lambda _: -(self.x * self.y).sum(), every=every, constrain=constrain)
+        phases = ((one, two),) if simultaneous else ((one,), (two,))
+        self.game = Game(networks={}, phases=phases, draws=(), sampler="x")
+        self.reports = []
+
+    def player(self, name, weight, loss, every=1, constrain=None):
+        return Player(
+            name=name,
+            weights=[weight],
+            optimizer=torch.optim.SGD([weight], lr=0.1),
+            every=every,
+            signals=(f"loss_{name}", f"norm_{name}"),
+            loss=lambda batch: (value := loss(batch), {f"loss_{name}": value.detach()}),
+            constrain=constrain,
+        )
+
+    def play(self, step=1):
+        play(self.game, step, {}, lambda p, values: self.reports.append((p.name, [v.item() for v in values])))
+        return self.x.item(), self.y.item()
+
+
+def test_alternating_players_see_the_move_before_theirs():
+    assert Table().play() == pytest.approx((0.9, 1 + 0.1 * 0.9))
+
+
+def test_simultaneous_players_do_not():
+    assert Table(simultaneous=True).play() == pytest.approx((0.9, 1.1))
+
+
+def test_a_player_moves_at_the_multiples_of_its_every_only():
+    table = Table(every=3)
+    moved = []
+    for step in range(1, 7):
+        before = table.y.item()
+        table.play(step)
+        moved.append(table.y.item() != before)
+    assert moved == [False, False, True, False, False, True]
+
+
+def test_each_player_reports_its_loss_and_its_gradient_norm_before_the_move():
+    table = Table()
+    table.play()
+    assert [name for name, _ in table.reports] == ["x", "y"]
+    assert table.reports[0][1] == pytest.approx([1.0, 1.0])
+    assert table.reports[1][1] == pytest.approx([-0.9, 0.9])
+
+
+def test_a_constraint_holds_after_the_move():
+    table = Table()
+    bounded = torch.tensor([1.0], requires_grad=True)
+
+    def constrain():
+        with torch.no_grad():
+            bounded.clamp_(max=1.05)
+
+    player = table.player("b", bounded, lambda _: -bounded.sum(), constrain=constrain)
+    play(Game(networks={}, phases=((player,),), draws=(), sampler="b"), 1, {}, lambda *_: None)
+    assert bounded.item() == pytest.approx(1.05)
+
+
+def test_there_may_be_three_players_in_one_phase():
+    table = Table()
+    weights = [torch.tensor([float(i)], requires_grad=True) for i in (1, 2, 3)]
+    product = lambda _: torch.stack(weights).prod()  # noqa: E731
+    players = tuple(table.player(str(i), weight, product) for i, weight in enumerate(weights))
+    game = Game(networks={}, phases=(players,), draws=(), sampler="0")
+    play(game, 1, {}, lambda *_: None)
+    assert [w.item() for w in weights] == pytest.approx([1 - 0.6, 2 - 0.3, 3 - 0.2])
+    assert game.players == players
+
+
+def test_the_batch_reaches_the_loss():
+    table, seen = Table(), []
+    weight = torch.tensor([1.0], requires_grad=True)
+    player = table.player("w", weight, lambda batch: (seen.append(batch["real"]), weight.sum())[1])
+    real = torch.ones(2)
+    play(Game(networks={}, phases=((player,),), draws=(), sampler="w"), 1, {"real": real}, lambda *_: None)
+    assert seen == [real]

@@ -1,0 +1,112 @@
+"""Samples of a generator, and pictures of them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.fakes.trainings import DCGAN, run, tiny
+from trainers import data
+from trainers.generate import latents, load_generator, picture, sample, to_uint8, write_png
+from trainers.generate import run as run_generator
+
+
+@pytest.fixture(scope="module", params=[{}, DCGAN], ids=["mlp", "dcgan"])
+def trained(request):
+    config = tiny(**request.param, steps=2)
+    shape = data.load(config.data).shape
+    return config, shape, run(config)[-1]
+
+
+def test_a_loaded_generator_gives_the_same_samples_as_the_training(trained):
+    config, shape, segment = trained
+    generator = load_generator(config, shape, segment.generator())
+    samples = sample(generator, config, 6, seed=1)
+    assert (samples.shape, samples.dtype) == ((6, *shape), np.float32)
+    again = load_generator(config, shape, segment.generator())
+    np.testing.assert_array_equal(samples, sample(again, config, 6, seed=1))
+    assert not np.array_equal(samples, sample(generator, config, 6, seed=2))
+
+
+def test_it_is_in_evaluation_mode_so_that_a_sample_does_not_depend_on_the_others(trained):
+    config, shape, segment = trained
+    generator = load_generator(config, shape, segment.generator())
+    assert not generator.training
+    many = sample(generator, config, 6, seed=1)
+    alone = run_generator(generator, latents(config, 6, 1)[:1])
+    np.testing.assert_allclose(alone[0], many[0], atol=1e-6)
+
+
+def test_loading_and_sampling_touch_no_global_generator(trained):
+    config, shape, segment = trained
+    before = torch.get_rng_state()
+    sample(load_generator(config, shape, segment.generator()), config, 3, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_more_samples_than_a_batch_holds_come_in_order():
+    config = tiny()
+    generator = load_generator(config, (2,), run(config)[-1].generator())
+    latent = latents(config, 1203, 4)
+    whole = generator(torch.from_numpy(latent)).detach().numpy()
+    np.testing.assert_allclose(run_generator(generator, latent), whole, atol=1e-6)
+
+
+def test_weights_of_another_network_are_refused():
+    weights = run(tiny())[-1].generator()
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_generator(tiny(latent={"size": 4}), (2,), weights)
+
+
+def test_bytes_of_images():
+    values = np.array([-1, 0, 1, -3, 3, np.nan, np.inf, -np.inf], dtype=np.float32)
+    assert to_uint8(values).tolist() == [0, 128, 255, 0, 255, 0, 255, 0]
+
+
+def tiles(n, channels, size=8):
+    """Return n images, each of one grey of its own."""
+    greys = np.arange(1, n + 1, dtype=np.uint8) * 10
+    return np.broadcast_to(greys[:, None, None, None], (n, channels, size, size)).copy()
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_a_grid_shows_every_image_in_order_and_enlarged(channels, mode):
+    image = picture(tiles(5, channels))
+    side = 48 + 2
+    assert (image.mode, image.size) == (mode, (3 * side, 2 * side))
+    shown = np.asarray(image).reshape(2 * side, 3 * side, channels)[:, :, 0]
+    assert [shown[row * side + 20, column * side + 20] for row in range(2) for column in range(3)] == [
+        10, 20, 30, 40, 50, 0,
+    ]  # fmt: skip
+
+
+def test_images_in_floats_are_shown_like_their_bytes():
+    floats = np.linspace(-1, 1, 2 * 64, dtype=np.float32).reshape(2, 1, 8, 8)
+    assert picture(floats).tobytes() == picture(to_uint8(floats)).tobytes()
+
+
+def test_points_are_shown_where_they_lie():
+    shown = np.asarray(picture(np.array([[1.0, 1.0], [-1.0, 0.0]], dtype=np.float32)))
+    dark = np.argwhere(shown == 0)
+    assert shown.shape == (512, 512)
+    rows, columns = dark.mean(axis=0) / 512
+    assert len(dark) == 8
+    up = dark[dark[:, 1] > 256]
+    assert (up[:, 0] < 256).all(), "a positive second coordinate is above the middle"
+    assert 0.3 < rows < 0.5
+    assert 0.4 < columns < 0.6
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -3e38])
+def test_points_of_a_diverged_generator_are_still_a_picture(value):
+    points = np.array([[0.0, 0.0], [value, 1.0]], dtype=np.float32)
+    assert (np.asarray(picture(points)) == 0).any()
+    assert picture(np.full((3, 2), value, dtype=np.float32)).size == (512, 512)
+
+
+def test_a_file_is_the_picture_and_the_same_bytes_each_time(tmp_path):
+    write_png(tiles(4, 1), tmp_path / "a.png")
+    write_png(tiles(4, 1), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.tobytes() == picture(tiles(4, 1)).tobytes()
