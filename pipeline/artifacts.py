@@ -79,8 +79,8 @@ def trial_files(book: Book, trial: Trial, store: Store) -> dict[str, bytes]:
         "scores.json": to_json([{"step": s.result.stop, "scores": s.result.scores} for s in trial.segments]),
         EVENTS: _event_table(trial),
     }
-    if trial.segments:
-        files["environment.json"] = to_json(trial.segments[-1].result.environment.model_dump(mode="json"))
+    if trial.environment is not None:
+        files["environment.json"] = to_json(trial.environment.model_dump(mode="json"))
         files["history.parquet"] = _parquet([store.get(segment.result.history) for segment in trial.segments])
     if extractor is not None:
         files[EXTRACTOR] = store.get(extractor)

@@ -20,6 +20,7 @@ from pipeline.records import (
     TrialSpec,
     TrialState,
 )
+from trainers.config import Environment
 from trainers.errors import IntegrityError
 from trainers.stability.events import Event
 
@@ -75,6 +76,16 @@ class Trial:
         if self.decision is not None and self.decision.event is not None:
             return self.decision.event
         return next((s.result.stopping for s in self.segments if s.result.stopping is not None), None)
+
+    @property
+    def environment(self) -> Environment | None:
+        """What the trial was trained in; that of one which went on elsewhere names both, and so is no single one's."""
+        seen = [segment.result.environment.model_dump() for segment in self.segments]
+        if not seen:
+            return None
+        mixed = {key: list(dict.fromkeys(each[key] for each in seen)) for key in seen[0]}
+        told = {key: got[0] if len(got) == 1 else ", then ".join(map(str, got)) for key, got in mixed.items()}
+        return Environment.model_validate(told)
 
     @property
     def device_seconds(self) -> float:

@@ -216,6 +216,13 @@ def first_params(search: SearchConfig) -> list[dict[str, Scalar]]:
     return [params for number, params in enumerate(wanted) if params not in wanted[:number]]
 
 
+def num_enqueued(search: SearchConfig) -> int:
+    """Return how many of `first_params` are the user's own."""
+    space = search_space(search)
+    wanted = [check(space, entry) for entry in search.enqueue]
+    return sum(params not in wanted[:number] for number, params in enumerate(wanted))
+
+
 def train_config(search: SearchConfig, params: Mapping[str, Scalar], seed: int) -> TrainConfig:
     """Return a trial's training: TrainConfig's defaults, then the space's values and `params`, then the user's.
 

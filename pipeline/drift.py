@@ -44,7 +44,8 @@ def differences(book: Book, config: SearchConfig) -> list[str]:
 
 
 def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.removeprefix("train."): value for key, value in flatten(config).items()}
+    own = {key: value for key, value in config.items() if key != "train"}
+    return flatten(own) | flatten(config.get("train") or {})
 
 
 def _compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 
 from pipeline import drift
 from pipeline.book import Book
-from pipeline.config import SearchConfig, first_params, search_space, train_config, trial_seed
+from pipeline.config import SearchConfig, first_params, num_enqueued, search_space, train_config, trial_seed
 from pipeline.ledger import Ledger
 from pipeline.ports import Executor
 from pipeline.projector import Projector
@@ -104,13 +105,13 @@ def launch(config: SearchConfig, driver: Driver) -> Result:
         Unreachable: Ray, MLflow or the store is out of reach; nothing has been trained.
         UserError: a trial failed by the user's own mistake.
     """
-    from pipeline.mlflow_store import Tracker as MlflowTracker
-
     began = time.monotonic()
     deadline = began + config.max_hours * 3600 if config.max_hours else float("inf")
     store = open_store(config.store)
     with Ledger.open(store, config.study) as ledger:
         _refuse_drift(ledger, config, driver)
+        from pipeline.mlflow_store import Tracker as MlflowTracker  # takes seconds, which a refusal does not need
+
         tracker = MlflowTracker(config.tracking_uri, store, config.study)
         tracker.check()
         projector = Projector(ledger.records, tracker)
@@ -153,7 +154,7 @@ def _refuse_drift(ledger: Ledger, config: SearchConfig, driver: Driver) -> None:
             "use another --study for another search, or --allow-drift to go on all the same"
         )
     now = config.model_dump(mode="json")
-    if ledger.book.study is not None and ledger.book.config != now:
+    if ledger.book.study is not None and (lines or ledger.book.config != now):
         ledger.append(BudgetRecord(at=time.time(), config=now, allowed=tuple(lines)))
 
 
@@ -161,7 +162,16 @@ def _executor(store: Store, config: SearchConfig, driver: Driver) -> RayExecutor
     from pipeline.ray_executor import RayExecutor
 
     driver.say(f"starting {config.workers} workers on {driver.address or 'this machine'}")
-    return RayExecutor(store.uri, config.workers, config.gpus_per_worker, driver.address)
+    modules = sorted(_user_modules(config.model_dump(mode="json")))
+    return RayExecutor(store.uri, config.workers, config.gpus_per_worker, driver.address, modules=modules)
+
+
+def _user_modules(value: Any) -> set[str]:
+    """Return the top-level modules of variants that are written as module:name, which the workers must import too."""
+    if isinstance(value, dict):
+        return set().union(*(_user_modules(item) for pair in value.items() for item in pair))
+    found = re.fullmatch(r"([A-Za-z_]\w*)(\.\w+)*:\w+", value) if isinstance(value, str) else None
+    return {found[1]} if found else set()
 
 
 def _begin(ledger: Ledger, executor: Executor, config: SearchConfig) -> None:
@@ -207,6 +217,7 @@ def _search(
             seed=config.seed,
             n_startup_trials=config.n_startup_trials,
             first=first_params(config),
+            num_enqueued=num_enqueued(config),
         ),
         discard=store.discard,
         should_stop=lambda: driver.should_stop() or time.monotonic() > deadline,
@@ -215,6 +226,8 @@ def _search(
 
 
 def _drain(ledger: Ledger, projector: Projector, finished: bool) -> int:
+    if ledger.book.study is None:
+        return 0  # nothing began, so there is nothing to show
     unsynced = projector.close(DRAIN_SECONDS, "finished" if finished else "suspended")
     if runs := _outbox(projector):
         ledger.append(*runs)

@@ -38,14 +38,11 @@ def survives(own: float, others: Sequence[float], eta: int) -> bool:
 
     Args:
         own: the trial's score, lower is better.
-        others: scores of all other trials that reached the rung so far.
-        eta: with fewer than eta scores nobody is stopped.
+        others: scores of all other trials that reached the rung so far; the best of fewer than eta goes on.
+        eta: at least 2.
     """
-    together = len(others) + 1
-    if together < eta:
-        return True
     better = sum(other < own for other in others)
-    return better < max(1, together // eta)
+    return better < max(1, (len(others) + 1) // eta)
 
 
 def verdict(trial: Trial, result: SegmentResult, others: Iterable[Trial], halving: HalvingConfig) -> TrialState:
@@ -86,12 +83,13 @@ def hopeless(final_states: Sequence[TrialState]) -> bool:
 
 
 def discardable(segments: Sequence[SegmentRecord], best: SegmentRecord | None) -> tuple[str, ...]:
-    """Return the blobs that the newest segment makes superfluous.
+    """Return the blobs that a trial with these segments does not need, each once.
 
-    The last two checkpoints stay, and the generator of the best segment; histories and samples always stay.
+    The last two checkpoints stay, however many segments lie between them, and the generator of the best segment;
+    histories and samples always stay. What is gone already is named again: a segment that is trained again from an
+    older checkpoint puts its generator once more, and a driver may have died before it discarded anything.
     """
-    if not segments:
-        return ()
-    kept = {s.result.checkpoint for s in segments[-2:]} | ({best.result.generator} if best else set())
-    old = [s.result.checkpoint for s in segments[-3:-2]] + [s.result.generator for s in segments]
-    return tuple(digest for digest in dict.fromkeys(old) if digest is not None and digest not in kept)
+    checkpoints = [s.result.checkpoint for s in segments if s.result.checkpoint is not None]
+    generators = [s.result.generator for s in segments if s.result.generator is not None]
+    kept = {*checkpoints[-2:], best.result.generator if best else None}
+    return tuple(digest for digest in dict.fromkeys(checkpoints[:-2] + generators) if digest not in kept)

@@ -13,6 +13,7 @@ from trainers.stability.events import Event
 
 SCHEMA = 1
 Scalar = bool | int | float | str
+Origin = Literal["enqueued", "default", "sampled"]
 Seconds = float  # since 1970-01-01 UTC, by the driver's clock
 
 
@@ -44,7 +45,7 @@ class TrialSpec(Part):
     key: str  # "<study uid>/<number>": a trial's identity everywhere, also when its MLflow run is made anew
     params: dict[str, Scalar]  # by dotted config key; `space` names the chosen branch of a union
     config: TrainConfig
-    origin: Literal["enqueued", "default", "sampled"] = "sampled"
+    origin: Origin = "sampled"
 
 
 class SegmentResult(Part):

@@ -16,6 +16,7 @@ from pipeline.records import (
     AttemptRecord,
     DecisionRecord,
     LossRecord,
+    Origin,
     Record,
     Scalar,
     SegmentRecord,
@@ -35,6 +36,9 @@ class Asker(Protocol):
 
     def ask(self, number: int, trials: list[Trial]) -> dict[str, Scalar]:
         """Return the parameters of trial `number`, given all earlier ones."""
+
+    def origin(self, number: int) -> Origin:
+        """Return where the parameters of trial `number` come from."""
 
 
 class Search:
@@ -94,10 +98,12 @@ class Search:
             self._ledger.append(*records)
 
     def _pick_up(self) -> None:
-        """Take over the trials that an earlier driver left; one may have had its last segment, but no decision."""
+        """Take over the trials that an earlier driver left, perhaps between what decides a trial and its decision."""
         for number in self._unfinished():
+            self._tidy(number)
             segments = self._book.trials[number].segments
-            if not (segments and self._decide(number, segments[-1].result)):
+            decided = self._decide(number, segments[-1].result) if segments else self._refuse(number)
+            if not decided:
                 self._waiting.append(number)
 
     def _unfinished(self) -> list[int]:
@@ -129,7 +135,8 @@ class Search:
         params = self._asker.ask(number, trials)
         config = train_config(self._config, params, trial_seed(self._config.seed, number))
         uid = self._book.study.uid if self._book.study else ""
-        spec = TrialSpec(number=number, key=f"{uid}/{number}", params=params, config=config)
+        origin = self._asker.origin(number)
+        spec = TrialSpec(number=number, key=f"{uid}/{number}", params=params, config=config, origin=origin)
         self._append(TrialRecord(at=time.time(), spec=spec))
         return number
 
@@ -152,13 +159,17 @@ class Search:
 
     def _go_on(self, worker: str, number: int, result: SegmentResult) -> None:
         trial = self._book.trials[number]
-        for digest in policies.discardable(trial.segments, trial.best):
-            self._discard(digest)
+        self._tidy(number)
         if (result.stop == trial.steps and self._decide(number, result)) or self._should_stop():
             self._idle.append(worker)
         else:
             self._executor.advance(worker)
             self._busy[worker] = number
+
+    def _tidy(self, number: int) -> None:
+        trial = self._book.trials[number]
+        for digest in policies.discardable(trial.segments, trial.best):
+            self._discard(digest)
 
     def _decide(self, number: int, result: SegmentResult) -> bool:
         """Commit a trial's final state if it has reached one, and tell whether it has."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline.book import Trial
 from pipeline.config import trial_seed
-from pipeline.records import Scalar, TrialState
-from search_spaces.declarations import Choice, Dim, Space, Union
+from pipeline.records import Origin, Scalar, TrialState
+from search_spaces.declarations import Choice, Dim, Space, Union, check
+from trainers.errors import ConfigError
 
 if TYPE_CHECKING:
     import optuna
@@ -30,15 +31,29 @@ class Sampler:
         seed: the study's.
         n_startup_trials: finished trials before which suggestions are random.
         first: configurations to try before any suggestion, by trial number.
+        num_enqueued: how many of them are the user's own.
     """
 
     def __init__(
-        self, space: Space | Union, *, seed: int, n_startup_trials: int, first: Iterable[dict[str, Scalar]]
+        self,
+        space: Space | Union,
+        *,
+        seed: int,
+        n_startup_trials: int,
+        first: Iterable[dict[str, Scalar]],
+        num_enqueued: int = 0,
     ) -> None:
         self._space = space
         self._seed = seed
         self._n_startup_trials = n_startup_trials
         self._first = tuple(first)
+        self._num_enqueued = num_enqueued
+
+    def origin(self, number: int) -> Origin:
+        """Return where the parameters of trial `number` come from."""
+        if number >= len(self._first):
+            return "sampled"
+        return "enqueued" if number < self._num_enqueued else "default"
 
     def ask(self, number: int, trials: Iterable[Trial]) -> dict[str, Scalar]:
         """Return the parameters of trial `number`, given all earlier ones, finished or not."""
@@ -57,7 +72,8 @@ class Sampler:
                 constant_liar=True,
             )
             study = optuna.create_study(sampler=sampler)
-            study.add_trials(_frozen(trial, self._space) for trial in sorted(trials, key=lambda t: t.number))
+            known = sorted((trial for trial in trials if _fits(trial, self._space)), key=lambda t: t.number)
+            study.add_trials(_frozen(trial, self._space) for trial in known)
             return suggest(study.ask(), self._space)
 
 
@@ -92,21 +108,38 @@ def distributions(space: Space | Union, params: dict[str, Scalar]) -> dict[str, 
     }
 
 
+def _fits(trial: Trial, space: Space | Union) -> bool:
+    """Whether a trial lies in the space; it may not where a later driver was allowed to change what is searched."""
+    try:
+        return check(space, trial.spec.params) == trial.spec.params
+    except ConfigError:
+        return False
+
+
 def _frozen(trial: Trial, space: Space | Union) -> optuna.trial.FrozenTrial:
     """Return a trial as Optuna sees it: a diverged one is PRUNED and infeasible by its event's severity."""
     from optuna.trial import TrialState as State
     from optuna.trial import create_trial
 
+    constraints = _constraints(trial)
     states = {TrialState.COMPLETED: State.COMPLETE, TrialState.FAILED: State.FAIL}
-    pruned = trial.state in (TrialState.PRUNED, TrialState.DIVERGED)
+    pruned = trial.state in (TrialState.PRUNED, TrialState.DIVERGED) or constraints is not None
     state = State.PRUNED if pruned else states.get(trial.state, State.RUNNING)
     scores = {s.result.stop: s.result.score for s in trial.segments if s.result.score is not None}
-    event = trial.event if trial.state is TrialState.DIVERGED else None
     return create_trial(
         state=state,
         value=trial.score if state is State.COMPLETE else None,
         params=dict(trial.spec.params),
         distributions=distributions(space, trial.spec.params),
         intermediate_values=scores,
-        constraints=None if event is None else {event.kind: event.severity},
+        constraints=constraints,
     )
+
+
+def _constraints(trial: Trial) -> dict[str, float] | None:
+    """Return by how much a trial is infeasible: an unstable one, or one for which the device has too little memory."""
+    if trial.state is TrialState.DIVERGED and trial.event is not None:
+        return {trial.event.kind: trial.event.severity}
+    if trial.state is TrialState.FAILED and trial.losses and trial.losses[-1].cause == "out_of_memory":
+        return {"out_of_memory": 1.0}
+    return None

@@ -1,0 +1,123 @@
+"""The Executor port with made-up trainings: a script says which worker answers next, and which of them dies instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from pipeline.ports import Cause, Job, Loss, Prepared
+from pipeline.records import SegmentResult
+from pipeline.store import Store
+from tests.fakes.journal import ENVIRONMENT
+from trainers.config import Environment, TrainConfig
+from trainers.stability.events import Event
+
+METRIC = "frechet"
+CAUSES: dict[str, Cause] = {cause: cause for cause in get_args(Cause)}
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a trial goes: its scores, one a segment, and the segment (from 1 on) in which a detector stops it."""
+
+    scores: tuple[float | None, ...]
+    diverges_in: int | None = None
+    salt: str = ""  # another salt, other bits
+
+
+@dataclass
+class _Held:
+    job: Job
+    step: int
+
+
+@dataclass
+class ScriptedExecutor:
+    """Blobs are real: a job whose checkpoint was discarded cannot go on.
+
+    `choose` is given the workers that have a call to answer and returns those that answer now, in order, each with
+    "segment", or with the cause of its loss; an empty answer is a time-out.
+    """
+
+    store: Store
+    courses: Mapping[int, Course]
+    workers: tuple[str, ...]
+    choose: Callable[[list[str]], list[tuple[str, str]]]
+    environment: Environment = ENVIRONMENT
+    trained: list[tuple[int, int, int]] = field(default_factory=list)  # trial, start, stop
+    started: list[tuple[str, int, int]] = field(default_factory=list)  # worker, trial, step
+    closed: bool = False
+    _held: dict[str, _Held] = field(default_factory=dict)
+    _outstanding: dict[str, None] = field(default_factory=dict)  # workers, in the order of their calls
+
+    def prepare(self, config: TrainConfig) -> Prepared:
+        return Prepared(metric=METRIC, extractor=None, data={"name": config.data.name}, environment=self.environment)
+
+    def start(self, worker: str, job: Job) -> None:
+        number, step = job.spec.number, 0
+        busy = {self._held[other].job.spec.number for other in self._outstanding}
+        assert number not in busy, f"trial {number} is trained by two workers"
+        if job.checkpoint is not None:
+            trial, _, at = self.store.get(job.checkpoint).decode().partition("@")
+            assert trial == job.spec.key, f"{job.spec.key} goes on from a checkpoint of {trial}"
+            step = int(at)
+        self._call(worker)
+        self._held[worker] = _Held(job, step)
+        self.started.append((worker, number, step))
+
+    def advance(self, worker: str) -> None:
+        assert worker in self._held, f"{worker} has no job"
+        self._call(worker)
+
+    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
+        return [(worker, self._answer(worker, how)) for worker, how in self.choose(list(self._outstanding))]
+
+    def close(self) -> None:
+        self._outstanding.clear()
+        self.closed = True
+
+    def _call(self, worker: str) -> None:
+        if worker in self._outstanding:
+            raise RuntimeError(f"{worker} has not answered its last call yet")
+        assert worker in self.workers
+        self._outstanding[worker] = None
+
+    def _answer(self, worker: str, how: str) -> SegmentResult | Loss:
+        del self._outstanding[worker]
+        if how == "segment":
+            return self._train(self._held[worker])
+        del self._held[worker]
+        assert how in CAUSES
+        return Loss(cause=CAUSES[how], detail=f"{worker}: {how}", traceback=f"Traceback of {how}")
+
+    def _train(self, held: _Held) -> SegmentResult:
+        spec = held.job.spec
+        course, config, start = self.courses[spec.number], spec.config, held.step
+        stop = min((start // config.segment_steps + 1) * config.segment_steps, config.steps)
+        index = -(-stop // config.segment_steps)
+        score = course.scores[index - 1]
+        stops = index == course.diverges_in
+        event = Event(kind="non_finite", step=stop, severity=0.7, action="stop", evidence={}, message="it is NaN")
+        held.step = stop
+        self.trained.append((spec.number, start, stop))
+        return SegmentResult(
+            start=start,
+            stop=stop,
+            history=self.store.put(self.history(spec.number, stop)),
+            samples=self.store.put(f"samples {spec.key} {stop}".encode()),
+            checkpoint=self.store.put(f"{spec.key}@{stop}".encode()) if index % config.checkpoint_every == 0 else None,
+            generator=self.store.put(f"generator {spec.key} {stop}".encode()),
+            scores={} if score is None else {METRIC: score},
+            events=(event,) if stops else (),
+            seconds=0.5,
+            environment=self.environment,
+        )
+
+    def history(self, number: int, stop: int) -> bytes:
+        return f"history {number} {stop}{self.courses[number].salt}".encode()
+
+
+def in_turn(workers: list[str]) -> list[tuple[str, str]]:
+    """The oldest call is answered, with a segment."""
+    return [(worker, "segment") for worker in workers[:1]]

@@ -1,0 +1,106 @@
+"""What decides results may not change unseen from one driver to the next; what does not is free."""
+
+import json
+
+import pytest
+
+from pipeline import drift
+from pipeline.book import Book
+from pipeline.config import load
+from pipeline.records import BudgetRecord
+from tests.fakes import journal
+
+
+def book(search, **changes):
+    facts = {"config": search.model_dump(mode="json"), "versions": drift.versions(), "code": drift.code_digest()}
+    seen = Book()
+    seen.apply(journal.study(**json.loads(json.dumps(facts)) | changes))
+    return seen
+
+
+def search(*sets):
+    return load(sets=["study=s", "data=ring8", *sets])
+
+
+def test_the_same_search_does_not_differ():
+    same = search("network.width=64", "enqueue=[{space: gan, n_critic: 5}]", "max_hours=1")
+    assert drift.differences(book(same), same) == []
+
+
+def test_a_study_that_has_not_begun_differs_from_nothing():
+    assert drift.differences(Book(), search()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("seed=5", "seed: 0 in the study, 5 now"),
+        ("steps=70", "steps: null in the study, 70 now"),
+        ("network.width=64", "network.width: null in the study, 64 now"),
+        ("optim.lr_d=0.001", "optim.lr_d: null in the study, 0.001 now"),
+        ("halving.eta=2", "halving.eta: 3 in the study, 2 now"),
+        ("space=gan", "space: classic in the study, gan now"),
+        ("n_startup_trials=4", "n_startup_trials: 8 in the study, 4 now"),
+    ],
+)
+def test_a_changed_key_is_told_in_one_line(change, line):
+    assert drift.differences(book(search()), search(change)) == [line]
+
+
+def test_another_data_set_is_told():
+    assert drift.differences(book(search()), search("data=digits")) == ["data.name: ring8 in the study, digits now"]
+
+
+def test_a_key_that_is_no_longer_set_is_told():
+    assert drift.differences(book(search("steps=70")), search()) == ["steps: 70 in the study, null now"]
+
+
+def test_the_first_own_value_of_the_training_is_told_alone():
+    bare = load(sets=["study=s"])
+    assert drift.differences(book(bare), load(sets=["study=s", "steps=70"])) == ["steps: null in the study, 70 now"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "trials=99",
+        "workers=7",
+        "max_hours=3",
+        "gpus_per_worker=0",
+        "retries.worker_lost=9",
+        "store=elsewhere",
+        "tracking_uri=http://mlflow.example",
+        "study_storage=sqlite:///x.db",
+    ],
+)
+def test_what_decides_no_result_is_free(change):
+    assert drift.differences(book(search()), search(change)) == []
+
+
+def test_a_name_and_a_mapping_with_that_name_are_the_same():
+    written = search()
+    short = written.model_dump(mode="json") | {"train": {"data": "ring8"}}
+    assert drift.differences(book(written, config=short), written) == []
+
+
+def test_another_version_is_told():
+    old = drift.versions() | {"torch": "1.13.0"}
+    [line] = drift.differences(book(search(), versions=old), search())
+    assert line == f"version of torch: 1.13.0 in the study, {drift.versions()['torch']} now"
+
+
+def test_other_code_is_told_by_its_digest():
+    [line] = drift.differences(book(search(), code="0" * 64), search())
+    assert line == f"code of trainers: {'0' * 12} in the study, {drift.code_digest()[:12]} now"
+
+
+def test_what_was_allowed_once_is_what_later_drivers_are_compared_with():
+    seen, changed = book(search()), search("steps=70")
+    seen.apply(BudgetRecord(at=2.0, config=changed.model_dump(mode="json"), allowed=("steps",)))
+    assert drift.differences(seen, changed) == []
+    assert drift.differences(seen, search()) == ["steps: 70 in the study, null now"]
+
+
+def test_the_code_digest_is_one_of_the_sources():
+    assert drift.code_digest() == drift.code_digest()
+    assert len(drift.code_digest()) == 64

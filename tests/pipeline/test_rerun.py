@@ -1,0 +1,298 @@
+"""A recorded trial trained again has the same bits, and one wrong bit is found."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import rerun
+from pipeline.artifacts import read_bundle, trial_files
+from pipeline.book import Book
+from pipeline.ports import Job
+from pipeline.records import SegmentRecord, TrialRecord, TrialSpec, TrialState
+from pipeline.store import open_store
+from pipeline.worker import Worker
+from tests.fakes import journal
+from trainers.config import TrainConfig
+from trainers.errors import ConfigError, IntegrityError, StateConflict
+
+STEPS = 90
+TINY = {
+    "data": "ring8",
+    "network": {"name": "mlp", "width": 8, "depth": 1},
+    "latent": {"size": 2},
+    "batch_size": 8,
+    "n_critic": 2,
+    "evaluation": {"samples": 50, "grid": 4},
+    "steps": STEPS,
+    "segment_steps": 30,
+    "device": "cpu",
+    "seed": 5,
+}
+
+
+def unwatched(segment):
+    return None
+
+
+def record(store, state=TrialState.COMPLETED, segments=3, **changes):
+    """A study with one trial, trained by a worker for real, and decided."""
+    worker = Worker(store.uri)
+    config = TrainConfig.model_validate(TINY | changes)
+    spec = TrialSpec(number=0, key="u/0", params={}, config=config)
+    prepared = worker.prepare(config)
+    results = [worker.start(Job(spec=spec, attempt=0, checkpoint=None, extractor=None))]
+    results += [worker.advance() for _ in range(segments - 1)]
+    book = Book()
+    book.apply(journal.study(data=prepared.data, metric=prepared.metric))
+    book.apply(TrialRecord(at=1.0, spec=spec))
+    book.apply(journal.attempt(0))
+    for index, result in enumerate(results):
+        book.apply(SegmentRecord(at=2.0, trial=0, attempt=0, index=index, result=result))
+    book.apply(journal.decision(0, state, event=results[-1].stopping))
+    return book
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return open_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def book(store):
+    return record(store)
+
+
+@pytest.fixture(scope="module")
+def bundle(book, store):
+    return rerun.from_store(book, store, 0)
+
+
+def verify(bundle, **changes):
+    config = bundle.spec.config
+    return rerun.verify(bundle, config.model_copy(update=changes), unwatched)
+
+
+def with_column(table, name, values):
+    return table.set_column(table.column_names.index(name), name, pa.chunked_array([pa.array(values, pa.float32())]))
+
+
+def flipped(table, name, step):
+    """The table with the last bit of one value the other way round."""
+    bits = table[name].to_numpy(zero_copy_only=False).astype(np.float32)
+    bits.view(np.uint32)[step - 1] ^= 1
+    return with_column(
+        table, name, [None if not v else x for v, x in zip(table[name].is_valid().to_pylist(), bits, strict=True)]
+    )
+
+
+# -- the same ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_trial_is_the_same_again(bundle):
+    seen = []
+    found = rerun.verify(bundle, bundle.spec.config, seen.append)
+    assert found.document() == {
+        "trial": 0,
+        "steps_compared": STEPS,
+        "identical": True,
+        "first_difference": None,
+        "same_environment": True,
+    }
+    assert [segment.stop for segment in seen] == [30, 60, 90]
+    assert {step: pair["recorded"] for step, pair in found.scores.items()} == bundle.scores_by_step
+
+
+def test_a_pruned_trial_is_compared_as_far_as_it_went(store):
+    found = verify(rerun.from_store(record(store, TrialState.PRUNED, segments=2), store, 0))
+    assert (found.identical, found.steps_compared) == (True, 60)
+
+
+def test_a_diverged_trial_is_the_same_again_to_its_end(store):
+    explosive = {"stability": {"exploding_gradient": {"threshold": 1e-9, "window": 40}}}
+    book = record(store, TrialState.DIVERGED, segments=2, **explosive)
+    assert book.trials[0].event.step == 40
+    found = verify(rerun.from_store(book, store, 0))
+    assert (found.identical, found.steps_compared) == (True, 60)
+
+
+def test_the_bundle_of_a_run_verifies_as_well(book, store):
+    found = verify(read_bundle("r", trial_files(book, book.trials[0], store)))
+    assert (found.identical, found.steps_compared) == (True, STEPS)
+
+
+# -- not the same ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "step"), [("d_loss", 1), ("logit_real", 47), ("g_loss", 90)])
+def test_one_flipped_last_bit_is_found(bundle, name, step):
+    found = verify(replace(bundle, history=flipped(bundle.history, name, step)))
+    assert found.identical is False
+    difference = found.first_difference
+    assert (difference["step"], difference["signal"]) == (step, name)
+    recorded, again = (float.fromhex(difference[key]) for key in ("recorded", "again"))
+    assert recorded != again
+    assert recorded == pytest.approx(again, rel=1e-6)
+    json.dumps(found.document(), allow_nan=False)
+
+
+def test_the_first_of_several_differences_is_told(bundle):
+    broken = flipped(flipped(bundle.history, "d_loss", 80), "logit_fake", 33)
+    assert verify(replace(bundle, history=broken)).first_difference["step"] == 33
+
+
+def test_a_value_where_there_was_none_is_found(bundle):
+    absent = bundle.history["g_loss"].to_pylist()
+    assert absent[2] is None  # the generator is trained after every second step
+    found = verify(replace(bundle, history=with_column(bundle.history, "g_loss", [*absent[:2], 0.0, *absent[3:]])))
+    assert found.first_difference == {"step": 3, "signal": "g_loss", "recorded": (0.0).hex(), "again": None}
+
+
+def test_another_seed_is_found_at_the_first_step(bundle):
+    found = verify(bundle, seed=6)
+    assert (found.identical, found.first_difference["step"]) == (False, 1)
+
+
+@pytest.mark.parametrize(("missing", "told"), [(1, 2), (45, 46)])
+def test_a_missing_step_is_found(bundle, missing, told):
+    rows = [row for row in range(STEPS) if row != missing - 1]
+    difference = verify(replace(bundle, history=bundle.history.take(rows))).first_difference
+    assert difference["step"] == told
+    assert bundle.history.column_names.index(difference["signal"]) >= 0
+
+
+def test_a_missing_last_step_is_found(bundle):
+    found = verify(replace(bundle, history=bundle.history.slice(0, STEPS - 1)))
+    assert (found.identical, found.steps_compared) == (False, STEPS - 1)
+    assert found.first_difference == {"step": STEPS, "signal": "step", "recorded": None, "again": STEPS}
+
+
+def test_a_missing_last_segment_is_found(bundle):
+    difference = verify(replace(bundle, history=bundle.history.slice(0, 60))).first_difference
+    assert (difference["step"], difference["recorded"], difference["again"]) == (61, None, 61)
+
+
+def test_a_training_that_ends_sooner_is_found(bundle):
+    found = verify(bundle, steps=60)
+    assert (found.identical, found.steps_compared) == (False, 60)
+    assert found.first_difference == {"step": 61, "signal": "step", "recorded": 61, "again": None}
+
+
+def test_another_score_is_found(bundle):
+    scores = bundle.scores_by_step | {60: {"mixture_kl": 0.0}}
+    found = verify(replace(bundle, scores_by_step=scores))
+    assert found.identical is False
+    assert (found.first_difference["step"], found.first_difference["signal"]) == (60, "score")
+
+
+# -- elsewhere ---------------------------------------------------------------------------------------------------------
+
+
+def elsewhere(bundle):
+    return replace(bundle, environment=bundle.environment.model_copy(update={"cpu": "aarch64 DEFAULT"}))
+
+
+def test_in_another_environment_equality_is_neither_promised_nor_denied(bundle):
+    found = verify(replace(elsewhere(bundle), history=flipped(bundle.history, "d_loss", 47)))
+    document = found.document()
+    assert (document["identical"], document["first_difference"], document["same_environment"]) == (None, None, False)
+    assert document["scores"][60]["recorded"] == document["scores"][60]["again"] == bundle.scores_by_step[60]
+
+
+def test_in_another_environment_a_difference_beyond_the_tolerance_is_told(bundle):
+    values = bundle.history["d_loss"].to_pylist()
+    for factor, told in ((1 + rerun.RTOL / 2, None), (1 + 2 * rerun.RTOL, 47)):
+        changed = [v * factor if step == 47 else v for step, v in enumerate(values, start=1)]
+        found = verify(replace(elsewhere(bundle), history=with_column(bundle.history, "d_loss", changed)))
+        assert (found.first_difference or {}).get("step") == told
+        assert found.identical is None
+
+
+def test_what_differs_between_environments_is_told(bundle):
+    here = bundle.environment
+    lines = rerun.environment_difference(elsewhere(bundle).environment, here)
+    assert lines == [f"cpu: recorded aarch64 DEFAULT, here {here.cpu}"]
+    assert rerun.environment_difference(here, here) == []
+
+
+def test_a_trial_that_went_on_elsewhere_is_compared_as_one_from_elsewhere(book, store):
+    mixed = Book(study=book.study, trials={0: book.trials[0].copy()})
+    first = book.trials[0].segments[0]
+    here = first.result.environment
+    result = first.result.model_copy(update={"environment": here.model_copy(update={"cpu": "aarch64 DEFAULT"})})
+    mixed.trials[0].segments[0] = first.model_copy(update={"result": result})
+    bundle = rerun.from_store(mixed, store, 0)
+    assert bundle.environment.cpu == f"aarch64 DEFAULT, then {here.cpu}"
+    assert bundle.environment.threads == here.threads
+    found = verify(bundle)
+    assert (found.identical, found.same_environment, found.first_difference) == (None, False, None)
+
+
+# -- what cannot be compared -------------------------------------------------------------------------------------------
+
+
+def test_other_data_are_a_conflict(bundle):
+    other = replace(bundle, data=bundle.data | {"digest": "f" * 64})
+    with pytest.raises(StateConflict, match=r"'ring8' here has digest .* was trained on ffffffffffff"):
+        verify(other)
+
+
+def test_a_trial_without_a_step_has_nothing_to_compare(store):
+    book = Book()
+    book.apply(journal.study())
+    book.apply(journal.trial(0))
+    with pytest.raises(ConfigError, match="trial 0 has trained no step"):
+        rerun.from_store(book, store, 0)
+
+
+def test_a_history_that_is_not_what_was_stored_is_named(tmp_path):
+    store = open_store(tmp_path)
+    book = record(store, segments=1, steps=30)
+    digest = book.trials[0].segments[0].result.history
+    (tmp_path / "blobs" / digest[:2] / digest).write_bytes(b"damaged")
+    with pytest.raises(IntegrityError, match=digest):
+        rerun.from_store(book, store, 0)
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_subnormal=False)
+
+
+@given(values=st.lists(st.one_of(FLOATS, st.just(float("nan")), st.none()), min_size=1, max_size=8), data=st.data())
+def test_a_history_equals_itself_and_nothing_with_another_bit(values, data):
+    table = pa.table({"step": range(1, len(values) + 1), "d_loss": pa.array(values, pa.float32())})
+    assert rerun.first_difference(table, table, exact=True) is None
+    assert rerun.first_difference(table, table, exact=False) is None
+    row = data.draw(st.integers(0, len(values) - 1))
+    other = flipped(table, "d_loss", row + 1)
+    difference = rerun.first_difference(table, other, exact=True)
+    assert (difference and difference["step"]) == (None if values[row] is None else row + 1)
+
+
+# -- trained here ------------------------------------------------------------------------------------------------------
+
+
+def test_train_here_gives_the_recorded_scores(bundle):
+    seen = []
+    segments = rerun.train_here(bundle, bundle.spec.config, seen.append)
+    assert seen == segments
+    assert {segment.stop: dict(segment.scores) for segment in segments} == bundle.scores_by_step
+
+
+def test_what_is_kept_is_the_configuration_the_samples_and_the_generator(bundle, book, store, tmp_path):
+    out = tmp_path / "new" / "folder"
+    rerun.train_here(bundle, bundle.spec.config, rerun.keeper(out, bundle.spec.config))
+    names = ["config.yaml", "generator.safetensors", *(f"samples-{step:08d}.png" for step in (30, 60, 90))]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert TrainConfig.model_validate(yaml.safe_load((out / "config.yaml").read_text())) == bundle.spec.config
+    last = book.trials[0].segments[-1].result  # not the best one: a folder shows how the training ended
+    assert store.put((out / "generator.safetensors").read_bytes()) == last.generator
+
+
+def test_without_a_folder_nothing_is_kept(bundle):
+    segment = next(iter(rerun.train_here(bundle, bundle.spec.config.model_copy(update={"steps": 1}), unwatched)))
+    rerun.keeper(None, bundle.spec.config)(segment)
