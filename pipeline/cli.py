@@ -1,22 +1,21 @@
 """The command line; the only file that imports typer.
 
-Every command prints data on stdout and talk on stderr. Heavy libraries are imported by the commands that need them.
+Data goes to stdout, talk to stderr. Heavy libraries are imported by the commands that need them.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
-from trainers.errors import GansearchError, NotGoodEnough, UserError
+from trainers.errors import GansearchError, NotGoodEnough
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +32,11 @@ StudyOption = Annotated[str | None, typer.Option("--study", help="Name of the st
 TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow [the store's own SQLite file].")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A dotted key; repeatable.")]
 FileArgument = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A search file (YAML).")]
+# Options of `search` that are keys of its configuration.
+CONFIG_OPTIONS = ("study", "space", "data", "trials", "steps", "workers", "seed", "max_hours", "store", "tracking_uri")
 TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="A number, or an MLflow run id.")]
+
+_say: Callable[[str], None] = partial(print, file=sys.stderr)
 
 
 def main() -> None:
@@ -45,33 +48,32 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _print(document: Any) -> None:
-    json.dump(document, sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+def _emit(
+    format_: Format, document: Any, table: Callable[[TextIO], None] | None = None, out: TextIO | None = None
+) -> None:
+    """Write a document to stdout: as JSON, or as `table` does, or as YAML where there is no table."""
+    out = out or sys.stdout
+    if format_ == "json":
+        json.dump(document, out, indent=2, allow_nan=False)
+        out.write("\n")
+    elif table is not None:
+        table(out)
+    else:
+        from pipeline import view
+
+        view.print_yaml(document, out)
 
 
-class _Stop:
-    """Ctrl-C and SIGTERM: once suspends the search, Ctrl-C twice ends at once."""
+def _stdout() -> AbstractContextManager[TextIO]:
+    """Keep stdout for data while libraries that print on it are at work."""
+    from pipeline.stdout import stdout_to_stderr
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._caught)
-
-    def _caught(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            raise KeyboardInterrupt
-        self.signal = number
-        print("stopping: what is being trained is kept, and the same command goes on with it", file=sys.stderr)
-
-    @property
-    def exit_code(self) -> int:
-        return 0 if self.signal is None else 128 + self.signal
+    return stdout_to_stderr()
 
 
 @app.command()
 def search(
+    context: typer.Context,
     file: FileArgument = None,
     study: StudyOption = None,
     space: Annotated[str | None, typer.Option(help="What is searched; see `gansearch list spaces`.")] = None,
@@ -83,65 +85,36 @@ def search(
     max_hours: Annotated[float | None, typer.Option(help="Then suspend; the same command resumes.")] = None,
     sets: SetOption = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as auto [Ray starts here].")] = None,
-    allow_drift: Annotated[bool, typer.Option(help="Go on though config, code or versions differ.")] = False,
+    allow_drift: Annotated[bool, typer.Option("--allow-drift", help="Go on though config or versions differ.")] = False,
     store: StoreOption = None,
     tracking_uri: TrackingOption = None,
     format_: FormatOption = "table",
 ) -> None:
     """Create or resume a study and run it to its budget."""
     from pipeline import config as configs
-
-    options = {
-        "study": study,
-        "space": space,
-        "data": data,
-        "trials": trials,
-        "steps": steps,
-        "workers": workers,
-        "seed": seed,
-        "max_hours": max_hours,
-        "store": store,
-        "tracking_uri": tracking_uri,
-    }
-    config = configs.load(file, sets or [], options)
-    _run_search(config, address, allow_drift=allow_drift, as_json=format_ == "json")
-
-
-def _run_search(config: Any, address: str | None, *, allow_drift: bool, as_json: bool) -> None:
     from pipeline import view
+    from pipeline.commands import needed_options
     from pipeline.launch import Driver, launch
-    from pipeline.stdout import stdout_to_stderr
+    from pipeline.signals import StopRequest
 
-    stop = _Stop()
-    with stdout_to_stderr() as out:
+    config = configs.load(file, sets or [], {key: context.params[key] for key in CONFIG_OPTIONS})
+    stop = StopRequest(_say)
+    with _stdout() as out:
         with view.Progress(total=config.trials) as progress:
             driver = Driver(
                 address=address,
                 allow_drift=allow_drift,
-                should_stop=lambda: stop.signal is not None,
+                should_stop=lambda: stop.made,
                 watch=progress.watch,
                 say=progress.say,
             )
             result = launch(config, driver)
-        if as_json:
-            json.dump(result.document(), out, indent=2)
-            out.write("\n")
-        else:
-            view.print_result(result, out, _options(config.store, config.study))
-    if stop.exit_code and not result.finished:
+        options = needed_options(config.store, config.study)
+        _emit(format_, result.document(), lambda to: view.print_result(result, to, options), out)
+    if stop.made and not result.finished:
         sys.exit(stop.exit_code)
     if result.finished and result.book.best is None:
         raise NotGoodEnough("no trial is completed; `gansearch trials` shows what became of each")
-
-
-def _options(store: str, study: str) -> str:
-    from pipeline.commands import DEFAULT_STORE, Place, open_study
-
-    needed = "" if Path(store).resolve() == Path(DEFAULT_STORE).resolve() else f" --store {store}"
-    with suppress(UserError):
-        open_study(Place(store=store))
-        return needed
-    return f"{needed} --study {study}"
 
 
 @app.command()
@@ -153,15 +126,13 @@ def trials(
 ) -> None:
     """Show one row a trial."""
     from pipeline import view
-    from pipeline.commands import Place, open_study
+    from pipeline.place import Place, open_study
 
     opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
     rows = [view.trial_row(trial) for trial in opened.book.trials.values()]
-    if format_ == "json":
-        uri = opened.tracking_uri or f"sqlite:///{Path(opened.store.uri) / 'mlflow.db'}"
-        _print({"schema": 1, "study": opened.name, "tracking_uri": uri, "trials": rows})
-    else:
-        view.print_table(rows, sys.stdout)
+    uri = opened.tracking_uri or f"sqlite:///{opened.store.path / 'mlflow.db'}"
+    document = {"schema": 1, "study": opened.name, "tracking_uri": uri, "trials": rows}
+    _emit(format_, document, lambda to: view.print_table(rows, to))
 
 
 @app.command()
@@ -174,16 +145,15 @@ def show(
 ) -> None:
     """Show one trial whole: config, scores by step, events with their evidence, artifacts."""
     from pipeline import view
-    from pipeline.commands import Place, alone, open_study
+    from pipeline.commands import alone
+    from pipeline.place import Place, open_study
 
     opened = open_study(Place(store=store, study=study))
     found = opened.trial(trial)
     if config:
         sys.stdout.write(alone(opened, found))
-    elif format_ == "json":
-        _print({"schema": 1, "study": opened.name, **view.trial_story(found)})
     else:
-        view.print_yaml(view.trial_story(found), sys.stdout)
+        _emit(format_, {"schema": 1, "study": opened.name, **view.trial_story(found)})
 
 
 @app.command()
@@ -201,15 +171,13 @@ def rerun(
 ) -> None:
     """Train a trial again here, without Ray; the study is never changed."""
     from pipeline import commands
+    from pipeline.place import Place
 
-    place = commands.Place(store=store, study=study, tracking_uri=tracking_uri)
+    place = Place(store=store, study=study, tracking_uri=tracking_uri)
     recorded = commands.bundle(place, trial)
     changed = commands.varied(recorded.spec.config, sets or [], steps, device)
     document, differs = commands.train_again(recorded, changed, verify=verify, out=out, say=_say)
-    if format_ == "json":
-        _print(document)
-    else:
-        _yaml(document)
+    _emit(format_, document)
     if differs:
         raise NotGoodEnough(f"trial {document['trial']} trained again differs from what was recorded")
 
@@ -227,17 +195,12 @@ def register(
 ) -> None:
     """Register a trial's generator in MLflow, if it passes the gates."""
     from pipeline import commands, view
-    from pipeline.stdout import stdout_to_stderr
+    from pipeline.place import Place
 
-    place = commands.Place(store=store, study=study, tracking_uri=tracking_uri)
-    with stdout_to_stderr() as stdout:
+    place = Place(store=store, study=study, tracking_uri=tracking_uri)
+    with _stdout() as stdout:
         document, refusal = commands.register(place, trial, name=name, alias=alias, dry_run=dry_run)
-        if format_ == "json":
-            json.dump(document, stdout, indent=2)
-            stdout.write("\n")
-        else:
-            view.print_table(document["gates"], stdout)
-            print(f"{document['model']} version {document['version']} @{document['alias']}", file=stdout)
+        _emit(format_, document, lambda to: view.print_registration(document, to), stdout)
     if refusal is not None:
         raise refusal
 
@@ -254,24 +217,25 @@ def sample(
 ) -> None:
     """Draw from a registered model or a trial, and write a picture."""
     from pipeline import commands
-    from pipeline.stdout import stdout_to_stderr
+    from pipeline.place import Place
 
-    place = commands.Place(store=store, study=study, tracking_uri=tracking_uri)
-    with stdout_to_stderr() as stdout:
+    place = Place(store=store, study=study, tracking_uri=tracking_uri)
+    with _stdout() as stdout:
         commands.sample(place, model, n=n, seed=seed, out=out)
         print(out, file=stdout)
 
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine.")] = 5000,
     store: StoreOption = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Open MLflow's UI on the store, for this machine alone, until Ctrl-C."""
     from pipeline import commands
+    from pipeline.place import Place
 
-    sys.exit(commands.serve_ui(commands.Place(store=store, tracking_uri=tracking_uri), port, _say))
+    sys.exit(commands.serve_ui(Place(store=store, tracking_uri=tracking_uri), port, _say))
 
 
 @app.command()
@@ -283,15 +247,11 @@ def doctor(
 ) -> None:
     """Check what a search needs, from a worker too; each failure names its mend."""
     from pipeline import commands, view
-    from pipeline.stdout import stdout_to_stderr
+    from pipeline.place import Place
 
-    with stdout_to_stderr() as stdout:
-        rows = commands.examine(commands.Place(store=store, tracking_uri=tracking_uri), address)
-        if format_ == "json":
-            json.dump({"schema": 1, "checks": rows}, stdout, indent=2)
-            stdout.write("\n")
-        else:
-            view.print_table(rows, stdout)
+    with _stdout() as stdout:
+        rows = commands.examine(Place(store=store, tracking_uri=tracking_uri), address)
+        _emit(format_, {"schema": 1, "checks": rows}, lambda to: view.print_table(rows, to), stdout)
     if not all(row["ok"] for row in rows):
         sys.exit(4)
 
@@ -306,10 +266,7 @@ def list_(kind: Annotated[ListKind, typer.Argument()], format_: FormatOption = "
     from pipeline.commands import catalogue
 
     rows = catalogue(kind)
-    if format_ == "json":
-        _print({kind: rows})
-    else:
-        view.print_table(rows, sys.stdout)
+    _emit(format_, {kind: rows}, lambda to: view.print_table(rows, to))
 
 
 @config_app.command("show")
@@ -317,7 +274,7 @@ def config_show(file: FileArgument = None, sets: SetOption = None, format_: Form
     """Print every key with its value, and what the space searches."""
     from pipeline import config as configs
 
-    _either(format_, configs.resolved(configs.load(file, sets or [])))
+    _emit(format_, configs.resolved(configs.load(file, sets or [])))
 
 
 @config_app.command("validate")
@@ -326,10 +283,8 @@ def config_validate(file: FileArgument = None, sets: SetOption = None, format_: 
     from pipeline import config as configs
 
     loaded = configs.load(file, sets or [])
-    if format_ == "json":
-        _print({"schema": 1, "valid": True, "study": loaded.study})
-    else:
-        print(f"{file or 'the default search'} is valid: study {loaded.study}, {loaded.trials} trials")
+    told = f"{file or 'the default search'} is valid: study {loaded.study}"
+    _emit(format_, {"schema": 1, "valid": True, "study": loaded.study}, lambda to: print(told, file=to))
 
 
 @config_app.command("schema")
@@ -337,22 +292,7 @@ def config_schema() -> None:
     """Print the JSON schema of a search file, for an editor."""
     from pipeline.config_schema import schema
 
-    _print(schema())
-
-
-def _either(format_: Format, document: Any) -> None:
-    emit: Callable[[Any], None] = _print if format_ == "json" else _yaml
-    emit(document)
-
-
-def _yaml(document: Any) -> None:
-    from pipeline import view
-
-    view.print_yaml(document, sys.stdout)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    _emit("json", schema())
 
 
 if __name__ == "__main__":

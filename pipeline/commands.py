@@ -2,86 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from pipeline.book import Book, Trial
-from pipeline.ledger import Ledger, read_book, resolve_study, study_names
+from pipeline.book import Trial
+from pipeline.ledger import Ledger, study_names
+from pipeline.place import DEFAULT_STORE, Place, Study, open_study, tracking_uri
 from pipeline.records import RegistrationRecord
-from pipeline.store import DiskStore, open_store
+from pipeline.store import open_store
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, NotGoodEnough, nearest
+from trainers.errors import ConfigError, NotGoodEnough
 from trainers.registry import Kind, known
 
 if TYPE_CHECKING:
     from pipeline.artifacts import RunBundle
-    from pipeline.mlflow_store import Tracker
     from trainers.loop import Segment
 
-DEFAULT_STORE = "./gansearch-store"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a study is, as the options of a command say it."""
-
-    store: str | None = None
-    study: str | None = None
-    tracking_uri: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """A study that was opened for reading."""
-
-    name: str
-    store: DiskStore
-    book: Book
-    tracking_uri: str | None
-
-    def trial(self, text: str) -> Trial:
-        """Return a trial by its number or its MLflow run id.
-
-        Raises:
-            ConfigError: there is no such trial; the message says which there are.
-        """
-        trials = self.book.trials
-        if text.isdecimal() and int(text) in trials:
-            return trials[int(text)]
-        for trial in trials.values():
-            if trial.run_id == text:
-                return trial
-        there = f"0 to {len(trials) - 1}" if trials else "none yet"
-        hint = nearest(text, [t.run_id for t in trials.values() if t.run_id]) if not text.isdecimal() else ""
-        raise ConfigError(f"study {self.name!r} has no trial {text!r}{hint} (trials: {there}; `gansearch trials`)")
-
-    def tracker(self) -> Tracker:
-        """Return the study in MLflow, once MLflow has answered."""
-        from pipeline.mlflow_store import Tracker
-
-        tracker = Tracker(self.tracking_uri, self.store, self.name)
-        tracker.check()
-        return tracker
-
-
-def open_study(place: Place) -> Study:
-    """Open a study for reading.
-
-    Raises:
-        Unreachable: the store is not there.
-        ConfigError: the study is not in it, or none was named where there are several.
-    """
-    store = open_store(place.store or DEFAULT_STORE, create=False)
-    name = resolve_study(store, place.study)
-    book = read_book(store, name)
-    return Study(name=name, store=store, book=book, tracking_uri=place.tracking_uri or book.config.get("tracking_uri"))
+def needed_options(store: str, study: str) -> str:
+    """Return the options without which a next command would not find this study: empty, or beginning with a space."""
+    options = "" if Path(store).resolve() == Path(DEFAULT_STORE).resolve() else f" --store {shlex.quote(store)}"
+    return options if study_names(open_store(store, create=False)) == [study] else f"{options} --study {study}"
 
 
 def bundle(place: Place, trial: str) -> RunBundle:
@@ -104,8 +57,9 @@ def bundle(place: Place, trial: str) -> RunBundle:
 def alone(study: Study, trial: Trial) -> str:
     """Return a search file that trains this trial's configuration alone."""
     config = trial.spec.config.model_dump(mode="json", exclude={"seed"})
-    branch = trial.spec.params.get("space", study.book.config.get("space"))
-    own = {"study": f"{study.name}-trial-{trial.number}", "space": branch, "trials": 1, "workers": 1}
+    # The study's space, in which these values leave the trial's branch: a branch of a user's own has no name elsewhere.
+    space = study.book.config.get("space", trial.spec.params.get("space"))
+    own = {"study": f"{study.name}-trial-{trial.number}", "space": space, "trials": 1, "workers": 1}
     text: str = yaml.safe_dump({**own, "halving": {"enabled": False}, **config}, sort_keys=False)
     return f"# For the same bits: gansearch rerun {trial.number} --study {study.name}\n{text}"
 
@@ -199,13 +153,13 @@ def sample(place: Place, model: str, *, n: int, seed: int, out: Path) -> None:
     Raises:
         ConfigError: there is no such trial, it has no generator, or the picture cannot be written there.
     """
-    from trainers.generate import load_generator, write_png
-    from trainers.generate import sample as draw_from
-
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out must end in .png, but got --out {out}")
     if not out.parent.is_dir():
         raise ConfigError(f"--out must lie in a folder that is there, but {out.parent} is not")
+    from trainers.generate import load_generator, write_png
+    from trainers.generate import sample as draw_from
+
     if model.startswith("models:/"):
         from pipeline.models import draw
 
@@ -221,20 +175,8 @@ def sample(place: Place, model: str, *, n: int, seed: int, out: Path) -> None:
     write_png(samples, out)
 
 
-def tracking_uri(place: Place) -> str:
-    """Return where MLflow is: as the option says, else as the only study does, else the store's own file."""
-    if place.tracking_uri is not None:
-        return place.tracking_uri
-    store = open_store(place.store or DEFAULT_STORE, create=False)
-    configs = [read_book(store, name).config for name in study_names(store)]
-    uris = {str(config["tracking_uri"]) for config in configs if config.get("tracking_uri")}
-    if len(uris) > 1:
-        raise ConfigError(f"--tracking-uri must be given: the studies in {store.uri} use {', '.join(sorted(uris))}")
-    return uris.pop() if uris else f"sqlite:///{store.path}/mlflow.db"
-
-
 def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
-    """Run MLflow's UI on 127.0.0.1 until it is ended, and return its exit code."""
+    """Run MLflow's UI on 127.0.0.1 until Ctrl-C or SIGTERM, and return its exit code; no process of it stays."""
     from pipeline.mlflow_process import ui_command
 
     uri = tracking_uri(place)
@@ -243,7 +185,21 @@ def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
         return 0
     store = open_store(place.store or DEFAULT_STORE, create=False)
     say(f"MLflow's UI is at http://127.0.0.1:{port} until Ctrl-C")
-    return subprocess.run(ui_command(uri, store.path / "mlartifacts", port), check=False).returncode  # noqa: S603
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}  # else eight processes for nothing
+    command = ui_command(uri, store.path / "mlartifacts", port)
+    server = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603 - our own command
+    caught: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        server.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    code = server.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)  # MLflow's server leaves processes behind where it is ended
+    return 128 + caught[0] if caught else code
 
 
 def catalogue(kind: str) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 200 * 2**20  # answers are small: everything large goes through the store
 SHIPPED_PACKAGES = ("pipeline", "trainers", "search_spaces")
-LOCAL_PATIENCE, CLUSTER_PATIENCE, END_PATIENCE = 60.0, 600.0, 10.0  # seconds
+LOCAL_PATIENCE, CLUSTER_PATIENCE, END_PATIENCE = 180.0, 600.0, 10.0  # seconds
 
 
 @dataclass
@@ -54,7 +54,7 @@ class RayExecutor:
             A Ray that this process has initialised already is used and left running.
         worker: "module:name" of the class that the actors make.
         modules: further top-level modules that the workers import: they and our packages are sent to the cluster.
-        patience: seconds to wait until every worker has its place; None is 60 here and 600 on a cluster that can grow.
+        patience: seconds to wait until every worker has its place; None is 180 here and 600 on a cluster that can grow.
 
     Raises:
         Unreachable: Ray does not start or answer, or has no room for the workers.
@@ -210,7 +210,8 @@ class RayExecutor:
                 return
             if time.monotonic() >= deadline:
                 raise Unreachable(f"after {wait:g} s {len(ready)} of them had a place: {self._shortfall()}")
-            logger.warning("waiting for %d of %d workers: %s", len(missing), workers, self._shortfall())
+            why = self._shortfall() if capacity(ray.nodes(), self._share) < workers else "they are starting"
+            logger.warning("waiting for %d of %d workers: %s", len(missing), workers, why)
 
     def _shortfall(self) -> str:
         mend = "lower workers or gpus_per_worker, wait for other work to end, or add nodes"
@@ -238,6 +239,7 @@ def _spawn(store_uri: str, worker: str, share: float) -> _Slot:
 
 
 def _start_ray(workers: int, address: str | None, modules: Sequence[str]) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unasked
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():

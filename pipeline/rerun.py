@@ -68,11 +68,12 @@ def from_store(book: Book, store: Store, number: int) -> RunBundle:
         IntegrityError: a stored history is not what was stored.
     """
     trial, study = book.trials[number], book.study
-    if not trial.segments or study is None:
+    environment = trial.environment
+    if environment is None or study is None:
         raise ConfigError(f"trial {number} has trained no step, so there is nothing to compare")
     return RunBundle(
         spec=trial.spec,
-        environment=trial.segments[-1].result.environment,
+        environment=environment,
         data=study.data,
         history=pa.concat_tables([from_bytes(store.get(segment.result.history)) for segment in trial.segments]),
         extractor=None if study.extractor is None else store.get(study.extractor),
@@ -103,6 +104,7 @@ def verify(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], No
     compared, difference, scores = 0, None, dict[int, dict[str, Any]]()
     environment = describe(config, configure(config))
     same = environment == bundle.environment
+    recorded = max([bundle.history.num_rows, *bundle.scores_by_step])  # of a history without its end, still the end
     for segment in loop.train(config, extractor=bundle.extractor):
         part = bundle.history.slice(segment.start, segment.stop - segment.start)
         again = pa.Table.from_batches([segment.history]).slice(0, part.num_rows)
@@ -110,10 +112,10 @@ def verify(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], No
         scores[segment.stop] = {"recorded": bundle.scores_by_step.get(segment.stop), "again": dict(segment.scores)}
         compared += part.num_rows
         watch(segment)
-        if difference is not None or segment.stop >= bundle.history.num_rows:
+        if difference is not None or segment.stop >= recorded:
             break
-    if difference is None and compared < bundle.history.num_rows:
-        difference = {"step": compared + 1, "signal": "step", "recorded": compared + 1, "again": None}
+    if difference is None and compared < recorded:
+        difference = _missing_step(compared + 1, in_record=compared >= bundle.history.num_rows)
     if difference is None and same:
         difference = _score_difference(scores)
     return Verification(
@@ -125,6 +127,11 @@ def verify(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], No
         scores=scores,
         environment=environment,
     )
+
+
+def _missing_step(step: int, *, in_record: bool) -> dict[str, Any]:
+    there = {"recorded": None, "again": step} if in_record else {"recorded": step, "again": None}
+    return {"step": step, "signal": "step", **there}
 
 
 def first_difference(recorded: pa.Table, again: pa.Table, *, exact: bool) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ from typing import Any, TextIO
 import yaml
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.book import Book, Trial
@@ -19,6 +18,11 @@ from pipeline.launch import Result
 
 PLAIN_EVERY = 10.0  # seconds between two lines where there is no terminal
 NO_VALUE = "-"
+
+
+def _console(stream: TextIO, *, soft_wrap: bool = False) -> Console:
+    """Return a console that shows text as it is: names and paths may look like markup or emoji codes."""
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
 
 def number(value: Any) -> str:
@@ -52,10 +56,10 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO = sys.stderr, total: int = 0) -> None:
-        self._console = Console(file=stream, highlight=False)
+        self._console = _console(stream)
         self._total = total
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        self._told = (0.0, -1)
+        self._told = (float("-inf"), -1)
 
     def __enter__(self) -> Progress:
         if self._live is not None:
@@ -68,7 +72,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Show one line."""
-        self._console.print(escape(line), soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
     def watch(self, book: Book) -> None:
         """Show how the study stands."""
@@ -82,12 +86,11 @@ class Progress:
             self.say(f"{headline(book)} of {self._total}")
 
     def _table(self, book: Book) -> Table:
-        table = Table(title=escape(f"{headline(book)} of {self._total}"), title_justify="left", expand=False)
+        table = Table(title=f"{headline(book)} of {self._total}", title_justify="left", expand=False)
         for name in ("trial", "steps", "score", "parameters"):
             table.add_column(name)
         for trial in [t for t in book.trials.values() if not t.state.final][:20]:
-            row = (str(trial.number), str(trial.steps), number(trial.score), short_params(trial.spec.params))
-            table.add_row(*map(escape, row))
+            table.add_row(str(trial.number), str(trial.steps), number(trial.score), short_params(trial.spec.params))
         return table
 
 
@@ -99,25 +102,25 @@ def print_result(result: Result, out: TextIO, options: str) -> None:
         out: where to.
         options: of the command line that every next command needs, such as `--store elsewhere`.
     """
-    console = Console(file=out, highlight=False, soft_wrap=True)
+    console = _console(out, soft_wrap=True)
     book, best = result.book, result.book.best
     name = book.study.study if book.study else ""
     if not result.trained:
-        console.print(escape(f"study {name} is finished already; nothing was trained (a larger --trials goes on)"))
+        console.print(f"study {name} is finished already; nothing was trained (a larger --trials goes on)")
     steps = sum(trial.steps for trial in book.trials.values())
-    console.print(escape(f"study {name}: {headline(book)}; {steps:,} steps, {result.seconds:.0f} s"))
+    console.print(f"study {name}: {headline(book)}; {steps:,} steps, {result.seconds:.0f} s")
     for kind, count in Counter(t.event.kind for t in book.trials.values() if t.event is not None).most_common():
-        console.print(escape(f"  {count} x {kind}"))
+        console.print(f"  {count} x {kind}")
     if best is not None:
         metric = book.study.metric if book.study else ""
         told = f"best: trial {best.number}, {metric} {number(best.score)}: {short_params(best.spec.params)}"
-        console.print(escape(told))
+        console.print(told)
     if result.picture is not None:
-        console.print(escape(f"its samples: {result.picture}"))
+        console.print(f"its samples: {result.picture}")
     if result.unsynced:
-        console.print(escape(f"MLflow lags behind by {result.unsynced} records; the same command brings it up to date"))
+        console.print(f"MLflow lags behind by {result.unsynced} records; the same command brings it up to date")
     for command, does in _next_commands(result, options):
-        console.print(escape(f"  {command:<48} {does}"))
+        console.print(f"  {command:<48} {does}")
 
 
 def _next_commands(result: Result, options: str) -> list[tuple[str, str]]:
@@ -133,17 +136,24 @@ def _next_commands(result: Result, options: str) -> list[tuple[str, str]]:
 
 def print_table(rows: Sequence[Mapping[str, Any]], out: TextIO) -> None:
     """Print rows of equal keys as a table; a mapping in a cell is shown as parameters."""
-    console = Console(file=out, highlight=False)
+    console = _console(out)
     if not rows:
         console.print("nothing yet")
         return
     table = Table()
     for key in rows[0]:
-        table.add_column(escape(key), overflow="fold")
+        table.add_column(key, overflow="fold")
     for row in rows:
-        cells = (short_params(v) if isinstance(v, Mapping) else number(v) for v in row.values())
-        table.add_row(*map(escape, cells))
+        table.add_row(*(short_params(v) if isinstance(v, Mapping) else number(v) for v in row.values()))
     console.print(table)
+
+
+def print_registration(document: Mapping[str, Any], out: TextIO) -> None:
+    """Print what `gansearch register` did: the gates, and the version."""
+    print_table(document["gates"], out)
+    version = document["version"]
+    told = "nothing is registered" if version is None else f"version {version} @{document['alias']}"
+    _console(out, soft_wrap=True).print(f"{document['model']}: {told}")
 
 
 def print_yaml(value: Any, out: TextIO) -> None:
