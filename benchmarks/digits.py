@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from pipeline.book import Book
-from pipeline.commands import DEFAULT_STORE, Place, open_study
+from pipeline.place import DEFAULT_STORE, Place, open_study
 from pipeline.projection import trial_generator
 from trainers import data, evaluation
 from trainers.errors import NotGoodEnough
