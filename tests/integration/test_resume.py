@@ -1,0 +1,244 @@
+"""The same command goes on with a study: after its end, after Ctrl-C, and after kill -9 at any moment."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from pipeline import rerun
+from pipeline.book import Book
+from pipeline.ledger import Ledger, read_book, read_records
+from pipeline.records import DecisionRecord, TrialState
+from pipeline.store import DiskStore, open_store
+from tests.command_line import Done, alive, begin, descendants, document, end, gansearch, refusal, wait_for
+from tests.finished_search import Finished
+
+pytestmark = [
+    # What MLflow does inside itself is not ours to mend.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+SEARCH = """
+study: ring
+data: ring8
+space: gan
+trials: 1
+workers: 2
+seed: 5
+network: {name: mlp, width: 16, depth: 2}
+latent: {size: 2}
+batch_size: 32
+steps: 300
+segment_steps: 30
+evaluation: {samples: 100, grid: 16}
+halving: {enabled: false}
+"""
+STEPS, SEGMENTS = 300, 10  # of each trial: no detector stops these
+
+
+class Place:
+    """A folder with a search file and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "ring.yaml").write_text(SEARCH)
+
+    @property
+    def store(self) -> DiskStore:
+        return open_store(self.folder / "store", create=False)
+
+    @property
+    def book(self) -> Book:
+        return read_book(self.store, "ring")
+
+    def search(self, *args: str) -> Done:
+        return gansearch("search", "ring.yaml", "--store", "store", "--format", "json", *args, cwd=self.folder)
+
+    def begin(self, *args: str) -> subprocess.Popen[str]:
+        """Begin a search that somebody will stop."""
+        return begin("search", "ring.yaml", "--store", "store", "--format", "json", *args, cwd=self.folder)
+
+    def segments(self) -> int:
+        """How many segments the journal holds now."""
+        if not (self.folder / "store" / "studies" / "ring" / "journal").is_dir():
+            return 0
+        return sum(len(trial.segments) for trial in self.book.trials.values())
+
+    def statuses(self) -> list[str]:
+        """The status of every run in MLflow."""
+        client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.folder}/store/mlflow.db")
+        experiment = client.get_experiment_by_name("ring")
+        return [run.info.status for run in client.search_runs([experiment.experiment_id])]
+
+    def talk(self) -> str:
+        return (self.folder / "stderr.txt").read_text()
+
+
+def assert_whole(place: Place, trials: int) -> None:
+    """Every trial has one final decision, and all of its steps, each once."""
+    decisions = [r for r in read_records(place.store, "ring") if isinstance(r, DecisionRecord) and r.state.final]
+    assert sorted(decision.trial for decision in decisions) == list(range(trials))
+    for trial in place.book.trials.values():
+        assert trial.state is TrialState.COMPLETED
+        ends = [segment.result.stop for segment in trial.segments]
+        assert ends == list(range(30, STEPS + 1, 30))
+        assert [segment.result.start for segment in trial.segments] == [0, *ends[:-1]]
+    assert place.statuses() == ["FINISHED"] * (trials + 1)
+
+
+def retrained(place: Place, number: int) -> Any:
+    """What an uninterrupted training of the same trial has in common with the recorded one."""
+    bundle = rerun.from_store(place.book, place.store, number)
+    return rerun.verify(bundle, bundle.spec.config, lambda _: None).document()
+
+
+def test_a_finished_study_says_so_and_trains_nothing(finished: Finished):
+    before = read_records(finished.store, "tiny")
+    done = gansearch("search", "tiny.yaml", "--store", "store", cwd=finished.folder)
+    assert done.returncode == 0, done.stderr
+    assert "finished already; nothing was trained (a larger --trials goes on)" in done.stdout
+    assert "workers" not in done.stderr  # none was started
+    assert read_records(finished.store, "tiny") == before
+
+
+def test_a_changed_search_is_refused_with_the_differences_and_the_mend(finished: Finished):
+    before = read_records(finished.store, "tiny")
+    changed = ("--seed", "9", "--space", "wgan", "--set", "optim.beta2=0.9", "--trials", "20", "--workers", "1")
+    file = finished.folder / "changed.yaml"
+    file.write_text(finished.file.read_text().split("enqueue:")[0])
+    message = refusal(finished.run("search", file, *changed), 5)
+    for difference in (
+        "seed: 3 in the study, 9 now",
+        "space: classic in the study, wgan now",
+        "optim.beta2: null in the study, 0.9 now",
+        "enqueue: ",
+    ):
+        assert difference in message
+    assert message.count(" in the study, ") == 4  # a larger budget and another number of workers are no difference
+    assert "another --study" in message
+    assert "--allow-drift" in message
+    assert read_records(finished.store, "tiny") == before
+
+
+def test_a_study_in_use_is_refused_with_its_user(finished: Finished):
+    with Ledger.open(finished.store, "tiny"):
+        message = refusal(finished.run("search", "tiny.yaml", "--trials", "20"), 5)
+    assert re.search(r"study 'tiny' is in use by process \d+ on \S+; wait for its end, or stop it", message)
+
+
+def test_kill_9_of_the_driver_loses_nothing_and_changes_no_bit(tmp_path: Path):
+    place = Place(tmp_path)
+    driver = place.begin("--trials", "3")
+    try:
+        wait_for(lambda: place.segments() >= SEGMENTS + 2, driver)
+        started = descendants(driver.pid)
+        assert any("raylet" in process.name() for process in started)
+        driver.kill()
+        driver.wait()
+        cut = {trial.number: trial.steps for trial in place.book.trials.values() if not trial.state.final}
+        wait_for(lambda: not any(map(alive, started)))
+    finally:
+        end(driver)
+    resumed = max(cut, key=lambda number: cut[number])
+    assert 0 < cut[resumed] < STEPS
+
+    told = document(place.search("--trials", "3"))
+    assert told["trials"] == {"completed": 3, "pruned": 0, "diverged": 0, "failed": 0}
+    assert (told["steps"], told["unsynced"]) == (3 * STEPS, 0)
+    assert_whole(place, trials=3)
+    assert [attempt.step for attempt in place.book.trials[resumed].attempts] == [0, cut[resumed]]
+    assert retrained(place, resumed) == {
+        "trial": resumed, "steps_compared": STEPS, "identical": True,
+        "first_difference": None, "same_environment": True,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_larger_budget_goes_on_and_leaves_what_is_finished_alone(tmp_path: Path):
+    place = Place(tmp_path)
+    assert document(place.search("--trials", "1"))["steps"] == STEPS
+    first = place.book.trials[0]
+    assert document(place.search("--trials", "3"))["steps"] == 3 * STEPS
+    assert place.book.trials[0].segments == first.segments
+    assert_whole(place, trials=3)
+    params = [trial.spec.params for trial in place.book.trials.values()]
+    assert len({str(p) for p in params}) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_suspends_and_the_same_command_goes_on(tmp_path: Path, number, code):
+    place = Place(tmp_path)
+    driver = place.begin("--trials", "3")
+    try:
+        wait_for(lambda: place.segments() >= 5, driver)
+        workers = descendants(driver.pid)
+        driver.send_signal(number)
+        assert driver.wait(120) == code
+    finally:
+        end(driver)
+    assert "stopping" in place.talk()
+    assert "the same command goes on" in place.talk()
+    assert "Traceback" not in place.talk()
+    assert not any(map(alive, workers))
+    told = document(Done([], 0, (tmp_path / "stdout.txt").read_text(), place.talk()))
+    assert sum(told["trials"].values()) < 3
+    unfinished = [trial for trial in place.book.trials.values() if not trial.state.final]
+    assert unfinished
+    assert all(trial.state is TrialState.SUSPENDED for trial in unfinished)
+    assert set(place.statuses()) <= {"KILLED", "FINISHED"}
+    assert "KILLED" in place.statuses()
+
+    assert document(place.search("--trials", "3"))["trials"]["completed"] == 3
+    assert_whole(place, trials=3)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once_and_the_same_command_goes_on(tmp_path: Path):
+    place = Place(tmp_path)
+    driver = place.begin("--set", "segment_steps=600000", "--steps", "600000")  # a segment takes minutes
+    try:
+        wait_for(lambda: any(trial.attempts for trial in read_trials(place)), driver)
+        workers = descendants(driver.pid)
+        driver.send_signal(signal.SIGINT)
+        wait_for(lambda: "stopping" in place.talk(), driver)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(60) == 130
+    finally:
+        end(driver)
+    assert "Traceback" not in place.talk()
+    wait_for(lambda: not any(map(alive, workers)))
+    assert place.book.trials[0].state is not TrialState.FAILED
+
+
+def read_trials(place: Place) -> list[Any]:
+    return list(place.book.trials.values()) if (place.folder / "store" / "studies").is_dir() else []
+
+
+@pytest.mark.slow
+def test_an_allowed_difference_goes_on_and_is_noted(tmp_path: Path):
+    place = Place(tmp_path)
+    document(place.search())
+    assert "seed: 5 in the study, 9 now" in refusal(place.search("--seed", "9", "--trials", "2"), 5)
+    told = document(place.search("--seed", "9", "--trials", "2", "--allow-drift"))
+    assert told["trials"]["completed"] == 2
+    notes = [r.allowed for r in read_records(place.store, "ring") if r.kind == "budget"]
+    assert notes == [("seed: 5 in the study, 9 now",)]
+    assert_whole(place, trials=2)
+
+
+@pytest.mark.slow
+def test_time_that_is_up_suspends_and_the_same_command_goes_on(tmp_path: Path):
+    place = Place(tmp_path)
+    told = document(place.search("--trials", "200", "--max-hours", str(3 / 3600)))
+    assert told["trials"]["completed"] < 200
+    assert {trial.state for trial in place.book.trials.values()} <= {TrialState.COMPLETED, TrialState.SUSPENDED}
+    done = max(told["trials"]["completed"], 1) + 1
+    document(place.search("--trials", str(done)))
+    assert_whole(place, trials=len(place.book.trials))
