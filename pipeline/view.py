@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import yaml
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -135,14 +136,16 @@ def _next_commands(result: Result, options: str) -> list[tuple[str, str]]:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], out: TextIO) -> None:
-    """Print rows of equal keys as a table; a mapping in a cell is shown as parameters."""
+    """Print rows of equal keys as a table; parameters and sentences wrap, and where it is narrow, run ids are cut."""
     console = _console(out)
     if not rows:
         console.print("nothing yet")
         return
-    table = Table()
+    table = Table(box=SIMPLE, pad_edge=False)
     for key in rows[0]:
-        table.add_column(key, overflow="fold")
+        wraps = any(isinstance(row[key], Mapping) or " " in str(row[key]) for row in rows)
+        kept = 36 if wraps else None
+        table.add_column(key, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps, min_width=kept)
     for row in rows:
         table.add_row(*(short_params(v) if isinstance(v, Mapping) else number(v) for v in row.values()))
     console.print(table)
