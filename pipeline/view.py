@@ -19,6 +19,7 @@ from pipeline.launch import Result
 
 PLAIN_EVERY = 10.0  # seconds between two lines where there is no terminal
 NO_VALUE = "-"
+WIDE, SHORT_ID = 150, 8  # columns of a terminal that has room for whole run ids, and how much of one is shown elsewhere
 
 
 def _console(stream: TextIO, *, soft_wrap: bool = False) -> Console:
@@ -144,8 +145,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], out: TextIO) -> None:
     table = Table(box=SIMPLE, pad_edge=False)
     for key in rows[0]:
         wraps = any(isinstance(row[key], Mapping) or " " in str(row[key]) for row in rows)
-        kept = 36 if wraps else None
-        table.add_column(key, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps, min_width=kept)
+        widest = SHORT_ID if key == "run_id" and console.width < WIDE else None
+        table.add_column(key, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps, max_width=widest)
     for row in rows:
         table.add_row(*(short_params(v) if isinstance(v, Mapping) else number(v) for v in row.values()))
     console.print(table)
