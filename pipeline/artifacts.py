@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipeline.book import Book, Trial
-from pipeline.projection import EVENTS, events, milliseconds, redact
+from pipeline.keys import redact
+from pipeline.projection import EVENTS, events, milliseconds
 from pipeline.records import SegmentRecord, TrialSpec
 from pipeline.store import Store
 from trainers.config import Environment
@@ -148,7 +149,7 @@ def read_bundle(run_id: str, files: Mapping[str, bytes]) -> RunBundle:
     if missing:
         raise UserError(
             f"run {run_id} has no {', '.join(missing)}: it must be the run of a trial that trained and has ended "
-            "(`gansearch trials` lists run ids; `gansearch sync` brings MLflow up to date)"
+            "(`gansearch trials` lists run ids; the search's own command brings MLflow up to date)"
         )
     try:
         return RunBundle(

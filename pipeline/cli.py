@@ -1,7 +1,4 @@
-"""The command line; the only file that imports typer.
-
-Data goes to stdout, talk to stderr. Heavy libraries are imported by the commands that need them.
-"""
+"""The command line; the only file that imports typer. Heavy libraries are imported by the commands that need them."""
 
 from __future__ import annotations
 
@@ -49,12 +46,12 @@ def main() -> None:
 
 
 def _emit(
-    format_: Format, document: Any, table: Callable[[TextIO], None] | None = None, out: TextIO | None = None
+    format_: Format, document: dict[str, Any], table: Callable[[TextIO], None] | None = None, out: TextIO | None = None
 ) -> None:
     """Write a document to stdout: as JSON, or as `table` does, or as YAML where there is no table."""
     out = out or sys.stdout
     if format_ == "json":
-        json.dump(document, out, indent=2, allow_nan=False)
+        json.dump({"schema": 1} | document, out, indent=2, allow_nan=False)
         out.write("\n")
     elif table is not None:
         table(out)
@@ -126,12 +123,13 @@ def trials(
 ) -> None:
     """Show one row a trial."""
     from pipeline import view
+    from pipeline.keys import redact
     from pipeline.place import Place, open_study
 
     opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
     rows = [view.trial_row(trial) for trial in opened.book.trials.values()]
     uri = opened.tracking_uri or f"sqlite:///{opened.store.path / 'mlflow.db'}"
-    document = {"schema": 1, "study": opened.name, "tracking_uri": uri, "trials": rows}
+    document = {"study": opened.name, "tracking_uri": redact(uri), "trials": rows}
     _emit(format_, document, lambda to: view.print_table(rows, to))
 
 
@@ -141,6 +139,7 @@ def show(
     config: Annotated[bool, typer.Option("--config", help="Print a search file that trains it alone.")] = False,
     store: StoreOption = None,
     study: StudyOption = None,
+    tracking_uri: TrackingOption = None,
     format_: FormatOption = "table",
 ) -> None:
     """Show one trial whole: config, scores by step, events with their evidence, artifacts."""
@@ -148,12 +147,12 @@ def show(
     from pipeline.commands import alone
     from pipeline.place import Place, open_study
 
-    opened = open_study(Place(store=store, study=study))
+    opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
     found = opened.trial(trial)
     if config:
         sys.stdout.write(alone(opened, found))
     else:
-        _emit(format_, {"schema": 1, "study": opened.name, **view.trial_story(found)})
+        _emit(format_, {"study": opened.name, **view.trial_story(found)})
 
 
 @app.command()
@@ -209,7 +208,7 @@ def register(
 def sample(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, or a trial.")],
     n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="Samples.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same samples.")] = 0,
     out: Annotated[Path, typer.Option(help="Picture to write (.png).")] = Path("samples.png"),
     store: StoreOption = None,
     study: StudyOption = None,
@@ -229,13 +228,14 @@ def sample(
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine.")] = 5000,
     store: StoreOption = None,
+    study: StudyOption = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Open MLflow's UI on the store, for this machine alone, until Ctrl-C."""
     from pipeline import commands
     from pipeline.place import Place
 
-    sys.exit(commands.serve_ui(Place(store=store, tracking_uri=tracking_uri), port, _say))
+    sys.exit(commands.serve_ui(Place(store=store, study=study, tracking_uri=tracking_uri), port, _say))
 
 
 @app.command()
@@ -251,7 +251,7 @@ def doctor(
 
     with _stdout() as stdout:
         rows = commands.examine(Place(store=store, tracking_uri=tracking_uri), address)
-        _emit(format_, {"schema": 1, "checks": rows}, lambda to: view.print_table(rows, to), stdout)
+        _emit(format_, {"checks": rows}, lambda to: view.print_table(rows, to), stdout)
     if not all(row["ok"] for row in rows):
         sys.exit(4)
 
@@ -283,8 +283,7 @@ def config_validate(file: FileArgument = None, sets: SetOption = None, format_: 
     from pipeline import config as configs
 
     loaded = configs.load(file, sets or [])
-    told = f"{file or 'the default search'} is valid: study {loaded.study}"
-    _emit(format_, {"schema": 1, "valid": True, "study": loaded.study}, lambda to: print(told, file=to))
+    _emit(format_, {"valid": True, "study": loaded.study})
 
 
 @config_app.command("schema")
@@ -292,7 +291,7 @@ def config_schema() -> None:
     """Print the JSON schema of a search file, for an editor."""
     from pipeline.config_schema import schema
 
-    _emit("json", schema())
+    json.dump(schema(), sys.stdout, indent=2)
 
 
 if __name__ == "__main__":

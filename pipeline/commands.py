@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from pipeline.book import Trial
+from pipeline.keys import redact
 from pipeline.ledger import Ledger, study_names
 from pipeline.place import DEFAULT_STORE, Place, Study, open_study, tracking_uri
 from pipeline.records import RegistrationRecord
 from pipeline.store import open_store
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, NotGoodEnough
+from trainers.errors import ConfigError, NotGoodEnough, Unreachable
 from trainers.registry import Kind, known
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def bundle(place: Place, trial: str) -> RunBundle:
         ConfigError, UserError: there is no such trial, or it has trained nothing.
     """
     looks_like_run = re.fullmatch(r"[0-9a-f]{32}", trial) is not None
-    if place.tracking_uri and looks_like_run and not Path(place.store or DEFAULT_STORE).exists():
+    if place.tracking_uri and looks_like_run and not _holds(place, trial):
         from pipeline.mlflow_store import read_run
 
         return read_run(place.tracking_uri, trial)
@@ -52,6 +53,15 @@ def bundle(place: Place, trial: str) -> RunBundle:
 
     study = open_study(place)
     return from_store(study.book, study.store, study.trial(trial).number)
+
+
+def _holds(place: Place, run_id: str) -> bool:
+    """Whether the store that a place names is there and has a study that knows the run."""
+    try:
+        open_study(place).trial(run_id)
+    except (ConfigError, Unreachable):
+        return False
+    return True
 
 
 def alone(study: Study, trial: Trial) -> str:
@@ -172,7 +182,10 @@ def sample(place: Place, model: str, *, n: int, seed: int, out: Path) -> None:
         digest, shape = trial_generator(study.book, trial)
         config = trial.spec.config
         samples = draw_from(load_generator(config, shape, study.store.get(digest)), config, n, seed)
-    write_png(samples, out)
+    try:
+        write_png(samples, out)
+    except OSError as error:
+        raise ConfigError(f"--out must be a file that can be written, but got --out {out}: {error.strerror}") from error
 
 
 def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
@@ -181,7 +194,7 @@ def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
 
     uri = tracking_uri(place)
     if uri.startswith("http"):
-        say(f"the runs are at {uri}: open it in a browser")
+        say(f"the runs are at {redact(uri)}: open it in a browser")
         return 0
     store = open_store(place.store or DEFAULT_STORE, create=False)
     say(f"MLflow's UI is at http://127.0.0.1:{port} until Ctrl-C")

@@ -26,7 +26,7 @@ from search_spaces import (
 )
 from search_spaces.declarations import Scalar
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, nearest
 from trainers.registry import Part, find
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -80,6 +80,13 @@ class SearchConfig(Part):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{data}-{value.get('space', 'classic')}")
         return {**value, "study": name.lstrip("._-")[:128]}
 
+    @field_validator("study_storage")
+    @classmethod
+    def _not_yet(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        raise ValueError("must be null: showing the study in a database of Optuna's is not supported yet")
+
     @field_validator("train")
     @classmethod
     def _finite(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -104,15 +111,18 @@ def load(file: Path | None = None, sets: Sequence[str] = (), options: Mapping[st
     Raises:
         ConfigError: anything in it cannot be meant; the message names key, rule, value and place.
     """
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for layer, places in (_from_file(file), _from_sets(sets), _from_options(options or {})):
-        values = keys.overlay(values, layer)
-        sources |= places
-    return _build(values, sources)
+    return _build(*_merged({}, _from_file(file), _from_sets(sets), _from_options(options or {})))
 
 
 Layer = tuple[dict[str, Any], dict[str, str]]
+
+
+def _merged(values: dict[str, Any], *layers: Layer) -> Layer:
+    sources: dict[str, str] = {}
+    for layer, places in layers:
+        values = keys.overlay(values, layer)
+        sources |= places
+    return values, sources
 
 
 def _from_file(file: Path | None) -> Layer:
@@ -251,20 +261,19 @@ def _train_config(
 
 
 def vary_training(config: TrainConfig, sets: Sequence[str], options: Mapping[str, Any]) -> TrainConfig:
-    """Return a training with the user's changes, `--set` and options, in the same words as a search's.
-
-    Raises:
-        ConfigError: a change cannot be meant.
-    """
-    values = keys.flatten(config.model_dump(mode="json"))
-    sources: dict[str, str] = {}
-    for layer, places in (_from_sets(sets), _from_options(options)):
-        values = keys.overlay(values, layer)
-        sources |= places
+    """Return a training with the user's changes, in the same words as a search's; raises ConfigError as `load`."""
+    base = keys.flatten(config.model_dump(mode="json"))
+    values, sources = _merged(base, _from_sets(sets), _from_options(options))
+    for key in sources:
+        if key.partition(".")[0] not in TrainConfig.model_fields:
+            raise ConfigError(keys.located(f"unknown key {key!r}{nearest(key, values)}", key, sources))
     try:
-        return TrainConfig.model_validate(keys.nest(values))
+        changed = TrainConfig.model_validate(keys.nest(values))
     except ValidationError as error:
         raise keys.explain(error, sources) from error
+    given = {key: values[key] for key in sources if key in values}
+    keys.check_kinds(given, keys.flatten(changed.model_dump(mode="json")), sources)
+    return changed
 
 
 def trial_seed(study_seed: int, number: int) -> int:
@@ -281,9 +290,7 @@ def resolved(search: SearchConfig) -> dict[str, Any]:
     space = search_space(search)
     train = train_config(search, defaults(space)[0], 0).model_dump(mode="json", exclude={"seed"})
     own = search.model_dump(mode="json", exclude={"train"})
-    for key in ("store", "tracking_uri", "study_storage"):
-        own[key] = own[key] and re.sub(r"(//[^/@:]*:)[^/@]+@", r"\1***@", own[key])
-    return {**own, **train, "searched": dict(_searched(space))}
+    return {**keys.redact(own), **train, "searched": dict(_searched(space))}
 
 
 def _searched(space: Space | Union) -> Iterator[tuple[str, dict[str, Any]]]:

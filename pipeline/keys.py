@@ -165,6 +165,20 @@ def _owner(key: str) -> str:
     return f": it belongs to {kind} {' or '.join(owners)}; set {kind}.name" if owners else ""
 
 
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+def redact(value: Any) -> Any:
+    """Return JSON data in which no URL holds a user name or a password."""
+    if isinstance(value, str):
+        return re.sub(r"(?<=://)[^/@\s]+@", "***@", value)
+    if isinstance(value, Mapping):
+        return {key: redact(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item) for item in value]
+    return value
+
+
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 MAX_SHOWN = 80

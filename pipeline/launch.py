@@ -18,6 +18,7 @@ import numpy as np
 from pipeline import drift
 from pipeline.book import Book
 from pipeline.config import SearchConfig, first_params, num_enqueued, search_space, train_config, trial_seed
+from pipeline.keys import redact
 from pipeline.ledger import Ledger
 from pipeline.ports import Executor
 from pipeline.projector import Projector
@@ -93,7 +94,7 @@ class Result:
             "steps": sum(trial.steps for trial in book.trials.values()),
             "seconds": round(self.seconds, 3),
             "unsynced": self.unsynced,
-            "tracking_uri": self.tracking_uri,
+            "tracking_uri": redact(self.tracking_uri),
         }
 
 
@@ -116,19 +117,11 @@ def launch(config: SearchConfig, driver: Driver) -> Result:
         tracker.check()
         projector = Projector(ledger.records, tracker)
         work = _left_to_do(ledger.book, config)
-        done = not work
         if work:
-            executor = _executor(store, config, driver)
-            try:
-                _begin(ledger, executor, config)
-                projector.start()
-                done = _search(config, driver, ledger, executor, store, projector, deadline).run()
-            finally:
-                executor.close()
-                unsynced = _drain(ledger, projector, done)
+            done, unsynced = _work(config, driver, ledger, store, projector, deadline)
         else:
             projector.start()
-            unsynced = _drain(ledger, projector, finished=True)
+            done, unsynced = True, _drain(ledger, projector, True, DRAIN_SECONDS, driver.say)
         return Result(
             book=ledger.book,
             finished=done,
@@ -138,6 +131,26 @@ def launch(config: SearchConfig, driver: Driver) -> Result:
             tracking_uri=tracker.tracking_uri,
             picture=draw_best(ledger.book, store),
         )
+
+
+def _work(
+    config: SearchConfig, driver: Driver, ledger: Ledger, store: Store, projector: Projector, deadline: float
+) -> tuple[bool, int]:
+    """Run the search on workers of its own; return whether it is finished, and what MLflow does not show yet."""
+    executor, done, patience = _executor(store, config, driver), False, DRAIN_SECONDS
+    try:
+        _begin(ledger, executor, config)
+        projector.start()
+        done = _search(config, driver, ledger, executor, store, projector, deadline).run()
+    except KeyboardInterrupt:
+        patience = 0.0  # Ctrl-C twice: what MLflow has not been shown yet is left to the next driver
+        raise
+    finally:
+        try:
+            executor.close()
+        finally:
+            unsynced = _drain(ledger, projector, done, patience, driver.say)
+    return done, unsynced
 
 
 def _left_to_do(book: Book, config: SearchConfig) -> bool:
@@ -225,10 +238,12 @@ def _search(
     )
 
 
-def _drain(ledger: Ledger, projector: Projector, finished: bool) -> int:
+def _drain(ledger: Ledger, projector: Projector, finished: bool, patience: float, say: Callable[[str], None]) -> int:
     if ledger.book.study is None:
         return 0  # nothing began, so there is nothing to show
-    unsynced = projector.close(DRAIN_SECONDS, "finished" if finished else "suspended")
+    unsynced = projector.close(patience, "finished" if finished else "suspended")
+    if unsynced and projector.failure:
+        say(f"MLflow was not brought up to date: {projector.failure}")
     if runs := _outbox(projector):
         ledger.append(*runs)
     return unsynced

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.projection import redact
+from pipeline.keys import redact
 from trainers.errors import ConfigError
 
 # MLflow reads these when it is imported, or at each call. By itself it waits 4 minutes for a server that is down; the

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.artifacts import EXTRACTOR, NEEDED, RunBundle, read_bundle
 from pipeline.book import Book, Trial
+from pipeline.keys import redact
 from pipeline.mirror import Mirror, Numbers, Run, Texts
 from pipeline.projection import (
     GENERATOR,
@@ -29,7 +30,6 @@ from pipeline.projection import (
     ModelVersion,
     Outcome,
     milliseconds,
-    redact,
     trial_generator,
 )
 from pipeline.records import RunRecord
@@ -96,7 +96,7 @@ class Tracker:
         """
         run = self._mirror.find(book, trial)
         if run is None:
-            raise StateConflict(f"MLflow does not know trial {trial.number} yet; run `gansearch sync` first")
+            raise StateConflict(f"MLflow does not know trial {trial.number} yet: run the search's own command again")
         weights, shape = trial_generator(book, trial)
         tags = {GENERATOR: weights, TRIAL_KEY: trial.spec.key}
         query = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())

@@ -77,7 +77,8 @@ def tracking_uri(place: Place) -> str:
     if place.tracking_uri is not None:
         return place.tracking_uri
     store = open_store(place.store or DEFAULT_STORE, create=False)
-    configs = [read_book(store, name).config for name in study_names(store)]
+    names = study_names(store) if place.study is None else [resolve_study(store, place.study)]
+    configs = [read_book(store, name).config for name in names]
     uris = {str(config["tracking_uri"]) for config in configs if config.get("tracking_uri")}
     if len(uris) > 1:
         raise ConfigError(f"--tracking-uri must be given: the studies in {store.uri} use {', '.join(sorted(uris))}")

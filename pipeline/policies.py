@@ -21,15 +21,21 @@ def rungs(halving: HalvingConfig, steps: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def score_at(segments: Sequence[SegmentRecord], rung: int) -> float | None:
-    """Return a trial's best score up to the first segment that reaches the rung, or None where it did not get there."""
+def score_at(segments: Sequence[SegmentRecord], rung: int, by: float = float("inf")) -> float | None:
+    """Return a trial's best score up to the first segment that reaches the rung, or None where it did not get there.
+
+    Args:
+        segments: of the trial.
+        rung: steps.
+        by: a segment that was committed later does not count: a verdict is the same whenever it is asked for.
+    """
     best: float | None = None
     for segment in segments:
         score = segment.result.score
         if score is not None and (best is None or score < best):
             best = score
         if segment.result.stop >= rung:
-            return best
+            return best if segment.at <= by else None
     return None
 
 
@@ -64,7 +70,8 @@ def verdict(trial: Trial, result: SegmentResult, others: Iterable[Trial], halvin
     passed = [rung for rung in rungs(halving, trial.spec.config.steps) if result.start < rung <= result.stop]
     for rung in passed:
         own = score_at(trial.segments, rung)
-        scores = [score for other in others if (score := score_at(other.segments, rung)) is not None]
+        by = trial.segments[-1].at
+        scores = [score for other in others if (score := score_at(other.segments, rung, by)) is not None]
         if own is not None and not survives(own, scores, halving.eta):
             return TrialState.PRUNED
     return TrialState.RUNNING

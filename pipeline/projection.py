@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.book import Book, Trial
+from pipeline.keys import redact
 from pipeline.records import Scalar, SegmentRecord, StudyRecord, TrialSpec, TrialState
 from trainers.errors import NotGoodEnough
 from trainers.stability.events import Event
@@ -49,17 +49,6 @@ class ModelVersion:
 def milliseconds(at: float) -> int:
     """Return a record's time in whole milliseconds since 1970, the unit of MLflow's timestamps."""
     return round(at * 1000)
-
-
-def redact(value: Any) -> Any:
-    """Return JSON data in which no URL holds a user name or a password."""
-    if isinstance(value, str):
-        return re.sub(r"(?<=://)[^/@\s]+@", "***@", value)
-    if isinstance(value, Mapping):
-        return {key: redact(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(item) for item in value]
-    return value
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

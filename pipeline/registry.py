@@ -85,7 +85,7 @@ def register(
         version = champion.version if champion else None
     elif not dry_run and all(gate["passed"] for gate in gates):
         uri = tracker.log_generator(book, chosen)
-        gates.append(_serve_gate(tracker, uri))
+        gates.append(_serve_gate(tracker, uri, trial_generator(book, chosen)[1]))
         _refuse(gates, chosen)
         version = tracker.publish(name, alias, uri, _tags(book, chosen, gates), _description(book.study, chosen))
     _refuse(gates, chosen)
@@ -139,7 +139,7 @@ def _draw_gate(book: Book, store: Store, trial: Trial) -> Gate:
     return samples_gate("draws", sample(generator, config, TRIED, seed=0), shape)
 
 
-def _serve_gate(tracker: Registrar, model_uri: str) -> Gate:
+def _serve_gate(tracker: Registrar, model_uri: str, shape: tuple[int, ...]) -> Gate:
     """Try the model as a server would, before an alias points to it."""
     from pipeline.models import draw
 
@@ -147,7 +147,7 @@ def _serve_gate(tracker: Registrar, model_uri: str) -> Gate:
         samples = draw(model_uri, tracker.tracking_uri, TRIED, seed=0)
     except GansearchError as error:
         return _gate("serves", False, str(error))
-    return samples_gate("serves", samples, samples.shape[1:])
+    return samples_gate("serves", samples, shape)
 
 
 def _gate(gate: str, passed: bool, detail: str) -> Gate:

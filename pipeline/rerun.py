@@ -105,6 +105,7 @@ def verify(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], No
     environment = describe(config, configure(config))
     same = environment == bundle.environment
     recorded = max([bundle.history.num_rows, *bundle.scores_by_step])  # of a history without its end, still the end
+    recorded = min(recorded, config.steps) if config.steps != bundle.spec.config.steps else recorded
     for segment in loop.train(config, extractor=bundle.extractor):
         part = bundle.history.slice(segment.start, segment.stop - segment.start)
         again = pa.Table.from_batches([segment.history]).slice(0, part.num_rows)
@@ -209,8 +210,13 @@ def keeper(out: Path | None, config: TrainConfig) -> Callable[[Segment], None]:
     """Return what keeps each segment's samples, the generator and the configuration in a folder, made if missing."""
     if out is None:
         return lambda _: None
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    except OSError as error:
+        raise ConfigError(
+            f"--out must be a folder that can be written, but got --out {out}: {error.strerror}"
+        ) from error
 
     def keep(segment: Segment) -> None:
         write_png(segment.samples, out / f"samples-{segment.stop:08d}.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from pipeline import policies
@@ -78,14 +79,19 @@ class Search:
 
     def run(self) -> bool:
         """Run until the budget is used up, or until asked to stop; return whether the budget is used up."""
-        self._pick_up()
-        while True:
-            if not self._should_stop():
-                self._fill()
-            if not self._busy:
-                break
-            self._collect()
-            self._append(*self._tick(self._book))
+        try:
+            self._pick_up()
+            while True:
+                if not self._should_stop():
+                    self._fill()
+                if not self._busy:
+                    break
+                self._collect()
+                self._append(*self._tick(self._book))
+        except BaseException:
+            with suppress(GansearchError):  # the first error is the one to tell
+                self._suspend()
+            raise
         self._suspend()
         return self._book.finished >= self._config.trials
 
@@ -227,8 +233,12 @@ def _committed(trial: Trial, answer: SegmentResult | Loss) -> list[Record]:
 
 
 def _same(trial: Trial, before: SegmentResult, again: SegmentResult) -> None:
-    if before.environment == again.environment and before.history != again.history:
-        raise IntegrityError(
-            f"trial {trial.number}, trained again from its checkpoint to step {again.stop}, "
-            f"gave history {again.history[:12]}, but {before.history[:12]} was committed"
-        )
+    if before.environment != again.environment:
+        return
+    for what in ("history", "scores", "generator"):
+        committed, got = getattr(before, what), getattr(again, what)
+        if committed != got:
+            raise IntegrityError(
+                f"trial {trial.number}, trained again from its checkpoint to step {again.stop}, "
+                f"gave {what} {got}, but {committed} was committed"
+            )

@@ -26,6 +26,7 @@ class Worker:
         self._store = open_store(store_uri)
         self._segments: Iterator[Segment] = iter(())
         self._checkpoint_every = 1
+        self._owner = ""  # key of the trial: equal trainings of two studies must not share what either may discard
         self._extractors: dict[str, bytes] = {}
 
     def prepare(self, config: TrainConfig) -> Prepared:
@@ -34,6 +35,7 @@ class Worker:
         dataset = data.load(config.data)
         extractor = evaluation.train_extractor(dataset)
         evaluator = evaluation.make_evaluator(config, dataset, extractor)
+        loop.Training(config, extractor)  # what cannot be built is said before there is a study
         return Prepared(
             metric=evaluator.metric,
             extractor=None if extractor is None else self._store.put(extractor),
@@ -52,7 +54,7 @@ class Worker:
         """Begin a trial, or go on from its checkpoint, and train the first segment."""
         config = job.spec.config
         state = None if job.checkpoint is None else load(self._store.get(job.checkpoint))
-        self._checkpoint_every = config.checkpoint_every
+        self._checkpoint_every, self._owner = config.checkpoint_every, job.spec.key
         self._segments = loop.train(config, state, extractor=self._extractor(job.extractor))
         return self.advance()
 
@@ -65,8 +67,8 @@ class Worker:
             stop=segment.stop,
             history=put(to_bytes(segment.history)),
             samples=put(segment.pictured()),
-            checkpoint=put(segment.checkpoint()) if segment.index % self._checkpoint_every == 0 else None,
-            generator=put(segment.generator()),
+            checkpoint=put(segment.checkpoint(self._owner)) if segment.index % self._checkpoint_every == 0 else None,
+            generator=put(segment.generator(self._owner)),
             scores=dict(segment.scores),
             events=segment.events,
             seconds=segment.seconds,

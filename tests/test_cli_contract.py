@@ -18,11 +18,11 @@ SEARCH = ["--study", "--space", "--data", "--trials", "--steps", "--workers", "-
 COMMANDS: dict[str, tuple[str, list[str]]] = {  # its argument ([] around one that may be left out), and its options
     "search": ("[FILE]", [*SEARCH, "--set", "--address", "--allow-drift", STORE, MLFLOW, FORMAT]),
     "trials": ("", [STORE, STUDY, MLFLOW, FORMAT]),
-    "show": ("TRIAL", ["--config", STORE, STUDY, FORMAT]),
+    "show": ("TRIAL", ["--config", STORE, STUDY, MLFLOW, FORMAT]),
     "rerun": ("TRIAL", ["--verify", "--set", "--steps", "--device", "--out", STORE, STUDY, MLFLOW, FORMAT]),
     "register": ("[TRIAL]", ["--name", "--alias", "--dry-run", STORE, STUDY, MLFLOW, FORMAT]),
     "sample": ("MODEL", ["-n", "--seed", "--out", STORE, STUDY, MLFLOW]),
-    "ui": ("", ["--port", STORE, MLFLOW]),
+    "ui": ("", ["--port", STORE, STUDY, MLFLOW]),
     "doctor": ("", [STORE, MLFLOW, "--address", FORMAT]),
     "list": ("KIND", [FORMAT]),
     "config show": ("[FILE]", ["--set", FORMAT]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +45,12 @@ class Game:
         phases: players that compute their losses before any of them moves; phases follow one another within a step.
         draws: random tensors of a step; an "index" draw picks rows of the training data into the batch as "real".
         sampler: name of the network that generates samples; it is averaged for evaluation.
-        absent: signals that this game never has.
     """
 
     networks: dict[str, nn.Module]
     phases: tuple[tuple[Player, ...], ...]
     draws: tuple[Draw, ...]
     sampler: str
-    absent: tuple[str, ...] = field(default=())
 
     @property
     def players(self) -> tuple[Player, ...]:

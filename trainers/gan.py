@@ -58,7 +58,6 @@ def build(config: TrainConfig, shape: tuple[int, ...], num_train: int, device: t
         phases=((discriminator, generator),) if simultaneous else ((discriminator,), (generator,)),
         draws=(*_draws(config, num_train), *penalty.draws(config.batch_size)),
         sampler="generator",
-        absent=tuple(set(SIGNALS) - set(discriminator.signals) - set(generator.signals)),
     )
 
 

@@ -49,8 +49,8 @@ class Segment:
         stopped: whether an event ends the training here.
         seconds: of training and evaluation.
         environment: of this process.
-        checkpoint: gives everything that resuming needs, as bytes.
-        generator: gives the averaged generator, as safetensors.
+        checkpoint: gives everything that resuming needs, as bytes; an `owner`, if given, has its own.
+        generator: gives the averaged generator, as safetensors; likewise.
     """
 
     index: int
@@ -63,8 +63,8 @@ class Segment:
     stopped: bool
     seconds: float
     environment: Environment
-    checkpoint: Callable[[], bytes]
-    generator: Callable[[], bytes]
+    checkpoint: Callable[..., bytes]
+    generator: Callable[..., bytes]
 
     def pictured(self) -> bytes:
         """Return the samples as a .npy file."""
@@ -152,8 +152,8 @@ class Training:
             stopped=any(event.action == "stop" for event in events),
             seconds=time.perf_counter() - began,
             environment=describe(self._config, self._device),
-            checkpoint=lambda: save(state),
-            generator=lambda: _weights(state),
+            checkpoint=partial(save, state),
+            generator=partial(_weights, state),
         )
 
     def _play(self, start: int, stop: int) -> Rows:
@@ -215,10 +215,10 @@ def _paired(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> tuple[list[Tens
     return list(ours), list(theirs)
 
 
-def _weights(state: TrainState) -> bytes:
+def _weights(state: TrainState, owner: str = "") -> bytes:
     from safetensors.torch import save as to_bytes
 
     prefix = "average/"
     averaged = {key[len(prefix) :]: value for key, value in state.tensors.items() if key.startswith(prefix)}
-    data: bytes = to_bytes(averaged)
+    data: bytes = to_bytes(averaged, metadata={"owner": owner})
     return data

@@ -59,12 +59,17 @@ def restore(game: Game, average: nn.Module, state: TrainState) -> None:
         raise IntegrityError(f"the checkpoint of step {state.step} does not fit this configuration: {error}") from error
 
 
-def save(state: TrainState) -> bytes:
-    """Serialise a state; equal states give equal bytes."""
+def save(state: TrainState, owner: str = "") -> bytes:
+    """Serialise a state; equal states of one owner give equal bytes.
+
+    Args:
+        state: of a training.
+        owner: whose it is; the bytes of two owners differ, so that neither can throw the other's away.
+    """
     from safetensors.torch import save as to_bytes
 
     # One entry: safetensors writes several in an order that changes from call to call.
-    header = {"checkpoint": json.dumps({"format": FORMAT, "step": state.step})}
+    header = {"checkpoint": json.dumps({"format": FORMAT, "step": state.step, "owner": owner})}
     data: bytes = to_bytes({**state.tensors, "tail": torch.from_numpy(state.tail)}, metadata=header)
     return data
 

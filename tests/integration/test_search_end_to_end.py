@@ -31,8 +31,8 @@ STATUS = {"completed": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED"}
 
 def test_the_search_ends_as_the_store_and_mlflow_tell_it(finished, runs):
     told, book = finished.document, finished.book
-    assert list(told) == ["schema", "study", "trials", "best", "steps", "seconds", "unsynced", "tracking_uri"]
-    assert (told["schema"], told["study"], told["unsynced"]) == (1, "tiny", 0)
+    assert list(told) == ["study", "trials", "best", "steps", "seconds", "unsynced", "tracking_uri"]
+    assert (told["study"], told["unsynced"]) == ("tiny", 0)
     assert told["tracking_uri"] == finished.tracking_uri
     assert told["trials"] == book.counts
     assert sum(told["trials"].values()) == 9

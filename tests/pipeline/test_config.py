@@ -243,7 +243,6 @@ SEARCHES = st.builds(
     retries=st.builds(RetryConfig, worker_lost=st.integers(0, 9), out_of_memory=st.integers(0, 9)),
     store=st.text(min_size=1),
     tracking_uri=st.none() | st.text(),
-    study_storage=st.none() | st.text(),
     train=st.dictionaries(st.sampled_from(sorted(TrainConfig.model_fields)), JSON, max_size=4),
 )
 
@@ -277,5 +276,5 @@ def test_resolved_has_every_key_and_masks_passwords():
     assert shown["optim"]["lr_d"] == 3e-4
     assert shown["optim"]["lr_g"] == 5e-5
     assert set(shown["searched"]["gan"]) == {"optim.lr_g", "optim.beta1", "n_critic"}
-    assert shown["tracking_uri"] == "http://me:***@host:5000/x"
+    assert shown["tracking_uri"] == "http://***@host:5000/x"
     assert "secret" not in json.dumps(shown)

@@ -70,7 +70,6 @@ def test_the_first_own_value_of_the_training_is_told_alone():
         "retries.worker_lost=9",
         "store=elsewhere",
         "tracking_uri=http://mlflow.example",
-        "study_storage=sqlite:///x.db",
     ],
 )
 def test_what_decides_no_result_is_free(change):

@@ -213,7 +213,7 @@ def test_the_users_error_fails_the_trial_and_stops_the_search(store):
     fake = executor(store, search, courses(), choose=answers("segment", "user_error"))
     with pytest.raises(UserError, match=r"trial 1 failed: worker-1: user_error \(`gansearch show 1` tells more\)"):
         drive(store, search, fake)
-    assert states(store) == ["running", "failed"]
+    assert states(store) == ["suspended", "failed"]
     assert book(store).trials[1].decision.traceback == "Traceback of user_error"
     assert drive(store, search, executor(store, search, courses()))  # once it is mended
     assert states(store) == ["completed", "failed", "completed", "completed"]

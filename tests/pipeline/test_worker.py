@@ -11,7 +11,7 @@ from pipeline.store import open_store
 from pipeline.worker import Worker
 from trainers import data
 from trainers.config import TrainConfig
-from trainers.errors import DataError, IntegrityError
+from trainers.errors import ConfigError, DataError, IntegrityError
 from trainers.generate import load_generator, sample
 from trainers.history import from_bytes
 from trainers.state import load
@@ -144,3 +144,15 @@ def test_data_that_are_not_there_are_the_users_error(store):
 def test_a_worker_without_a_job_has_no_next_segment(store):
     with pytest.raises(StopIteration):
         Worker(store.uri).advance()
+
+
+def test_equal_trainings_of_two_studies_share_nothing_that_either_may_discard(store, straight):
+    spec = TrialSpec(number=0, key="v/0", params={}, config=config())
+    again = Worker(store.uri).start(Job(spec=spec, attempt=0, checkpoint=None, extractor=None))
+    assert again.history == straight[0].history
+    assert {again.checkpoint, again.generator}.isdisjoint({straight[0].checkpoint, straight[0].generator})
+
+
+def test_a_network_that_cannot_be_built_is_refused_before_the_first_trial(store):
+    with pytest.raises(ConfigError, match="square images"):
+        Worker(store.uri).prepare(config(network="dcgan"))

@@ -98,8 +98,9 @@ def make_non_finite(params: NonFiniteParams) -> Detector:
         hits = np.flatnonzero((counts > params.threshold) & (series.steps > window.after))
         if not len(hits):
             return None
-        step, value = int(series.steps[hits[0]]), float(series.values[hits[0]])
-        message = f"{name} became {value} at step {step}"
+        at = int(np.flatnonzero(bad[: hits[0] + 1])[-1])
+        step, value = int(series.steps[hits[0]]), float(series.values[at])
+        message = f"{name} became {value} at step {int(series.steps[at])}"
         return _event(params, step, 1.0, message, signal=name, value=_number(value))
 
     return detect
