@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.digits import figures
+from pipeline.place import Place, open_study
+from pipeline.records import TrialState
 from tests.command_line import begin, end
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.yaml"
@@ -19,10 +22,15 @@ def test_the_digits_search_finds_clear_digits_of_every_class(tmp_path):
         assert search.wait(1100) == 0, (tmp_path / "stderr.txt").read_text()
     finally:
         end(search)
+    document = json.loads((tmp_path / "stdout.txt").read_text())
     found = figures(str(tmp_path / "store"))
-    print(found)
-    assert found["finished"] >= 20
+    print(document, found)
+    assert sum(document["trials"][state] for state in ("completed", "pruned", "diverged")) == found["finished"] >= 20
     assert found["steps of the best"] >= 6000
     assert found["ratio"] <= 4
     assert found["confidence"] >= 0.8
     assert found["smallest class share"] >= 0.02
+
+    trials = open_study(Place(store=str(tmp_path / "store"))).book.trials.values()
+    assert {attempt.worker for trial in trials for attempt in trial.attempts} == {"worker-0", "worker-1"}
+    assert all(trial.event is not None for trial in trials if trial.state is TrialState.DIVERGED)
