@@ -128,7 +128,7 @@ def test_a_registration_that_died_before_its_alias_makes_no_second_version(store
 
 def test_a_trial_that_mlflow_does_not_know_is_not_registered(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    with pytest.raises(StateConflict, match="gansearch sync"):
+    with pytest.raises(StateConflict, match="own command again"):
         register(Tracker(None, store, "digits"), book, store)
 
 
