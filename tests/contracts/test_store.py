@@ -1,30 +1,28 @@
-"""What every store promises, and what a disk adds to it."""
+"""What every store promises: a directory, a bucket, and the one in memory that stands for them in tests."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-import resource
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from pipeline.store import DiskStore, MissingObject, NameTaken, Store, open_store
 from tests.fakes.memory_store import MemoryStore
-from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreachable
+from tests.fakes.moto_server import fetch, request, s3_server, s3_uri
+from trainers.errors import ConfigError, IntegrityError
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["s3_server", "s3_uri"]  # fixtures
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(tmp_path / "a store") if request.param == "disk" else MemoryStore()
+    if request.param == "memory":
+        return MemoryStore()
+    return open_store(request.getfixturevalue("s3_uri") if request.param == "s3" else tmp_path / "a store")
 
 
 def blob_path(store: DiskStore, digest: str) -> Path:
@@ -34,9 +32,16 @@ def blob_path(store: DiskStore, digest: str) -> Path:
 def corrupt(store: Store, digest: str, data: bytes) -> None:
     if isinstance(store, MemoryStore):
         store.blobs[digest] = data
-    else:
-        assert isinstance(store, DiskStore)
+    elif isinstance(store, DiskStore):
         blob_path(store, digest).write_bytes(data)
+    else:
+        assert request("PUT", f"{store.uri}/blobs/{digest[:2]}/{digest}", data) == 200
+
+
+def kept(store: Store, place: str) -> bytes:
+    if isinstance(store, MemoryStore):
+        return store.aside[place.removeprefix(store.uri)]
+    return Path(place).read_bytes() if isinstance(store, DiskStore) else fetch(place)
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------
@@ -91,14 +96,21 @@ def test_names_are_sorted_and_lie_under_the_folder(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a b", "ä", "a~b", "a\n", "a\0"])
 def test_a_name_of_another_form_is_refused(store: Store, name: str) -> None:
-    for use in (lambda: store.create(name, b""), lambda: store.read(name), lambda: store.names(name)):
+    uses = (
+        lambda: store.create(name, b""),
+        lambda: store.replace(name, b""),
+        lambda: store.remove(name),
+        lambda: store.read(name),
+        lambda: store.names(name),
+    )
+    for use in uses:
         with pytest.raises(ConfigError, match="but got"):
             use()
 
 
-@pytest.mark.parametrize("name", ["blobs/x", "locks/x"])
+@pytest.mark.parametrize("name", ["blobs/x", "locks/x", "aside/x"])
 def test_folders_with_another_use_hold_no_objects(store: Store, name: str) -> None:
-    with pytest.raises(ConfigError, match="not begin with blobs or locks"):
+    with pytest.raises(ConfigError, match="not begin with blobs or locks or aside"):
         store.create(name, b"")
 
 
@@ -144,175 +156,84 @@ def test_a_discarded_blob_is_gone_and_can_be_put_again(store: Store) -> None:
     assert store.get(digest) == b"data"
 
 
-# -- locks -------------------------------------------------------------------------------------------------------------
+# -- objects that change -----------------------------------------------------------------------------------------------
 
 
-def test_a_study_is_held_by_one_at_a_time(store: Store) -> None:
-    with store.lock("digits"):
-        with pytest.raises(StateConflict, match="study 'digits' is in use by"), store.lock("digits"):
-            pytest.fail("a second lock was given")
-        with pytest.raises(StateConflict), store.lock("digits"):  # the refusal freed nothing
-            pytest.fail("a second lock was given")
-        with store.lock("mnist"):
-            pass
-    with store.lock("digits"):
-        pass
+def test_replacing_makes_an_object_or_changes_it(store: Store) -> None:
+    store.replace("s/lease", b"first")
+    assert store.read("s/lease") == b"first"
+    store.replace("s/lease", b"")
+    assert store.read("s/lease") == b""
+    assert store.names("s") == ["s/lease"]
+    with pytest.raises(NameTaken):
+        store.create("s/lease", b"x")
 
 
-def test_an_error_inside_frees_the_study_and_goes_on(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.lock("digits"):
-        raise ZeroDivisionError
-    with store.lock("digits"):
-        pass
+def test_a_removed_object_is_gone_and_can_be_created_again(store: Store) -> None:
+    store.create("s/a", b"first")
+    store.create("s/b", b"")
+    for _ in range(2):
+        store.remove("s/a")
+    store.remove("never/there")
+    assert store.names("s") == ["s/b"]
+    with pytest.raises(MissingObject):
+        store.read("s/a")
+    store.create("s/a", b"second")
+    assert store.read("s/a") == b"second"
 
 
-# -- the disk ----------------------------------------------------------------------------------------------------------
+def test_a_reader_sees_every_replacement_whole(store: Store) -> None:
+    store.replace("s/lease", b"0" * 300_000)
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(lambda: [store.replace("s/lease", b"%d" % n * 300_000) for n in range(10)])
+        seen = [store.read("s/lease")]
+        while not writer.done():
+            seen.append(store.read("s/lease"))
+        writer.result()
+    assert {len(data) for data in seen} == {300_000}
+    assert all(len(set(data)) == 1 for data in seen)
+    assert store.read("s/lease") == b"9" * 300_000
 
 
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+# -- blobs as evidence -------------------------------------------------------------------------------------------------
 
 
-def files(path: Path) -> set[str]:
-    return {found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file()}
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-HOLD = """
-import sys, time
-from pipeline.store import open_store
-with open_store(sys.argv[1]).lock("digits"):
-    print("held", flush=True)
-    time.sleep(300)
-"""
-
-
-def test_a_killed_process_frees_its_study_at_once(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    holder = start(HOLD, store.uri)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        message = f"is in use by process {holder.pid} on {re.escape(os.uname().nodename)}"
-        with pytest.raises(StateConflict, match=message), store.lock("digits"):
-            pytest.fail("a second lock was given")
-    finally:
-        kill(holder)
-    with store.lock("digits"):
-        pass
-
-
-WRITE = """
-import sys
-from pipeline.store import open_store
-store = open_store(sys.argv[1])
-for number in range(100_000):
-    store.put(b"%d" % number * 100_000)
-    store.create(f"a/{number}", b"%d" % number * 100_000)
-    print(number, flush=True)
-"""
-
-
-def test_what_was_written_outlives_a_kill_and_nothing_is_seen_in_part(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    writer = start(WRITE, store.uri)
-    try:
-        assert writer.stdout is not None
-        confirmed = [int(writer.stdout.readline()) for _ in range(20)]
-    finally:
-        kill(writer)
-    names = {int(name.removeprefix("a/")) for name in store.names("a")}
-    assert names >= set(confirmed)
-    for number in names:
-        data = b"%d" % number * 100_000
-        assert store.read(f"a/{number}") == data
-        assert store.get(hashlib.sha256(data).hexdigest()) == data
-
-
-def test_a_failed_write_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    store.put(b"small")
-    store.create("a/small", b"")
-    before = files(tmp_path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as a full disk: a write fails half-way
-    try:
-        with pytest.raises(Unreachable, match="space"):
-            store.create("a/large", bytes(2000))
-        with pytest.raises(Unreachable, match="File too large"):
-            store.put(bytes(2000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert files(tmp_path) == before
-    store.create("a/large", bytes(2000))
-    assert store.get(store.put(bytes(2000))) == bytes(2000)
-
-
-def test_putting_again_mends_a_blob_of_the_wrong_size(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
+def test_a_blob_set_aside_is_missing_kept_and_can_be_put_anew(store: Store) -> None:
     digest = store.put(b"data")
-    corrupt(store, digest, b"da")
-    assert store.put(b"data") == digest
-    assert store.get(digest) == b"data"
+    places = []
+    for rotten in (b"datA", b"dat"):
+        corrupt(store, digest, rotten)
+        places.append(store.set_aside(digest))
+        assert digest in places[-1]
+        with pytest.raises(IntegrityError, match="missing"):
+            store.get(digest)
+        assert store.put(b"data") == digest
+        assert store.get(digest) == b"data"
+    assert [kept(store, place) for place in places] == [b"datA", b"dat"]  # the second did not go over the first
 
 
-@pytest.mark.parametrize("digest", ["../../etc/passwd", "abc", "A" * 64, ""])
-def test_a_blob_is_only_ever_named_by_a_digest(tmp_path: Path, digest: str) -> None:
-    store = open_store(tmp_path)
-    for use in (store.get, store.discard):
-        with pytest.raises(IntegrityError, match="SHA-256"):
-            use(digest)
+def test_a_missing_blob_cannot_be_set_aside(store: Store) -> None:
+    assert store.set_aside(hashlib.sha256(b"never put").hexdigest()) == ""
 
 
-def test_what_a_crash_left_half_written_is_not_listed(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    store.create("a/b", b"")
-    (tmp_path / "a" / f"c~{'0' * 32}").write_bytes(b"half")
-    assert store.names("a") == ["a/b"]
+# -- guards ------------------------------------------------------------------------------------------------------------
 
 
-# -- opening -----------------------------------------------------------------------------------------------------------
+def test_a_guard_is_given_to_one_at_a_time(store: Store) -> None:
+    with ExitStack() as stack:  # a refusal frees nothing
+        got = [stack.enter_context(store.guard(name)) for name in ("digits", "mnist", "digits", "digits")]
+        assert got == [True, True, False, False]
+    with store.guard("digits") as again:
+        assert again
 
 
-@pytest.mark.parametrize("spell", [str, Path, lambda path: path.as_uri(), lambda path: f"file://localhost{path}"])
-def test_a_store_is_opened_by_path_or_uri(tmp_path: Path, spell: Callable[[Path], str | Path]) -> None:
-    path = tmp_path / "new" / "store"
-    store = open_store(spell(path))
-    assert store.path == path
-    assert path.is_dir()
-    assert files(tmp_path) == set()
-    store.create("a", b"x")
-    assert open_store(store.uri).read("a") == b"x"
+def test_an_error_inside_frees_the_guard_and_goes_on(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.guard("digits"):
+        raise ZeroDivisionError
+    with store.guard("digits") as again:
+        assert again
 
 
-def test_a_uri_means_the_same_store_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    store = open_store("100% mine #1?")
-    store.create("a", b"x")
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert open_store(store.uri, create=False).read("a") == b"x"
-
-
-@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere/store"])
-def test_a_place_that_cannot_hold_a_store_is_named_with_its_mend(tmp_path: Path, place: str) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Unreachable, match=f"{place}.*--store"):
-        open_store(tmp_path / place)
-
-
-def test_reading_makes_no_store(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match=r"there is no store at .*gansearch search"):
-        open_store(tmp_path / "typo", create=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("uri", ["s3://bucket/store", "file://host/store", "http://x"])
-def test_another_scheme_is_refused(uri: str) -> None:
-    with pytest.raises(ConfigError, match=f"store={uri!r}"):
-        open_store(uri)
+def test_a_guard_of_another_form_is_refused(store: Store) -> None:
+    with pytest.raises(ConfigError, match="but got"), store.guard("../x"):
+        pytest.fail("it was given")
