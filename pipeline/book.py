@@ -10,6 +10,8 @@ from pipeline.records import (
     AttemptRecord,
     BudgetRecord,
     DecisionRecord,
+    FinishRecord,
+    LateRecord,
     LossRecord,
     Record,
     RegistrationRecord,
@@ -30,9 +32,11 @@ class Trial:
     """What is known of one trial; only a Book changes it."""
 
     spec: TrialSpec
+    begins: int = 0  # virtual time, in steps
     state: TrialState = TrialState.RUNNING
     attempts: list[AttemptRecord] = field(default_factory=list)
     segments: list[SegmentRecord] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)  # the place of each segment's record in the journal: 0, 1, ...
     losses: list[LossRecord] = field(default_factory=list)
     decision: DecisionRecord | None = None  # the newest; a final one stays
     run_id: str | None = None
@@ -66,9 +70,10 @@ class Trial:
 
     @property
     def checkpoint(self) -> tuple[str, int] | None:
-        """Digest and step of the newest checkpoint."""
+        """Digest and step of the newest checkpoint that was not found corrupt."""
+        bad = {loss.blob for loss in self.losses}
         kept = ((s.result.checkpoint, s.result.stop) for s in reversed(self.segments) if s.result.checkpoint)
-        return next(kept, None)
+        return next((one for one in kept if one[0] not in bad), None)
 
     @property
     def event(self) -> Event | None:
@@ -92,15 +97,15 @@ class Trial:
         """Seconds of training and evaluation in all committed segments."""
         return sum(segment.result.seconds for segment in self.segments)
 
-    def apply(self, record: AttemptRecord | SegmentRecord | LossRecord | DecisionRecord) -> None:
-        """Add a record of this trial; raise IntegrityError, and change nothing, if it cannot follow."""
+    def apply(self, record: AttemptRecord | SegmentRecord | LossRecord | DecisionRecord, place: int) -> None:
+        """Add the record in that place of the journal; if it cannot follow, raise IntegrityError and change nothing."""
         if self.state.final:
             raise IntegrityError(f"trial {self.number} is {self.state}, which is final, but got a {record.kind} record")
         match record:
             case AttemptRecord():
                 self._begin(record)
             case SegmentRecord():
-                self._commit(record)
+                self._commit(record, place)
             case LossRecord():
                 self.losses.append(record)
             case DecisionRecord():
@@ -108,7 +113,8 @@ class Trial:
 
     def copy(self) -> Self:
         """Return a copy that can be changed on its own."""
-        return replace(self, attempts=list(self.attempts), segments=list(self.segments), losses=list(self.losses))
+        own = replace(self, attempts=list(self.attempts), losses=list(self.losses))
+        return replace(own, segments=list(self.segments), order=list(self.order))
 
     def _begin(self, record: AttemptRecord) -> None:
         if record.attempt != len(self.attempts):
@@ -118,7 +124,7 @@ class Trial:
         self.attempts.append(record)
         self.state = TrialState.RUNNING
 
-    def _commit(self, record: SegmentRecord) -> None:
+    def _commit(self, record: SegmentRecord, place: int) -> None:
         result = record.result
         if record.index != len(self.segments):
             raise self._impossible(f"the next segment must be {len(self.segments)}, but got index={record.index}")
@@ -126,6 +132,7 @@ class Trial:
             got = f"start={result.start}, stop={result.stop}"
             raise self._impossible(f"segment {record.index} must go on from step {self.steps}, but got {got}")
         self.segments.append(record)
+        self.order.append(place)
 
     def _decide(self, record: DecisionRecord) -> None:
         if record.state is TrialState.RUNNING:
@@ -145,16 +152,21 @@ class Book:
 
     study: StudyRecord | None = None
     config: dict[str, Any] = field(default_factory=dict)  # SearchConfig as JSON, from the newest driver
+    allowed: tuple[str, ...] = ()  # differences that users have allowed, in words
     trials: dict[int, Trial] = field(default_factory=dict)
     run_id: str | None = None  # the study's own MLflow run
     registrations: list[RegistrationRecord] = field(default_factory=list)
+    finishes: list[FinishRecord] = field(default_factory=list)
+    late: int = 0  # answers that came from attempts which others had replaced
+    num_records: int = 0
 
     def apply(self, record: Record) -> None:
         """Add the next record.
 
         Raises:
             IntegrityError: it cannot follow the ones before, and nothing is changed: an unknown trial, a segment that
-                does not begin where the last one stopped, all but a run or a registration after a final state.
+                does not begin where the last one stopped, after a final state all but what is said of the trial
+                from outside (a run, a registration, a finish, a late answer).
         """
         if (self.study is None) != isinstance(record, StudyRecord):
             raise IntegrityError(f"a study record must come first and only once, but got a {record.kind} record")
@@ -162,23 +174,31 @@ class Book:
             case StudyRecord():
                 self.study, self.config = record, record.config
             case BudgetRecord():
-                self.config = record.config
+                self.config, self.allowed = record.config, (*self.allowed, *record.allowed)
             case TrialRecord():
-                self._ask(record.spec)
+                self._ask(record)
             case RunRecord():
                 self._show(record)
             case RegistrationRecord():
                 self._trial(record.trial)
                 self.registrations.append(record)
+            case FinishRecord():
+                for number in record.best:
+                    self._trial(number)
+                self.finishes.append(record)
+            case LateRecord():
+                self._trial(record.trial)
+                self.late += 1
             case _:
-                self._trial(record.trial).apply(record)
+                self._trial(record.trial).apply(record, self.num_records)
+        self.num_records += 1
 
     def after(self, records: Iterable[Record]) -> Book:
         """Return the book as it would be with these records too, and leave this one as it is; raises as `apply`."""
         records = list(records)
         changed = {number for record in records if (number := getattr(record, "trial", None)) in self.trials}
         trials = {number: trial.copy() if number in changed else trial for number, trial in self.trials.items()}
-        book = replace(self, trials=trials, registrations=list(self.registrations))
+        book = replace(self, trials=trials, registrations=list(self.registrations), finishes=list(self.finishes))
         for record in records:
             book.apply(record)
         return book
@@ -206,10 +226,10 @@ class Book:
         """The completed trial with the lowest score."""
         return next(iter(self.ranking), None)
 
-    def _ask(self, spec: TrialSpec) -> None:
-        if spec.number in self.trials:
-            raise IntegrityError(f"trial {spec.number} was asked for twice")
-        self.trials[spec.number] = Trial(spec=spec)
+    def _ask(self, record: TrialRecord) -> None:
+        if record.spec.number in self.trials:
+            raise IntegrityError(f"trial {record.spec.number} was asked for twice")
+        self.trials[record.spec.number] = Trial(spec=record.spec, begins=record.begins)
 
     def _show(self, record: RunRecord) -> None:
         if record.trial is None:

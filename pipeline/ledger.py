@@ -1,110 +1,134 @@
 """The study's own record of what happened; append-only, the source of truth.
 
-studies/<study>/epochs/<epoch>.jsonl            who opened the epoch, and the last number it accepts from the one before
-studies/<study>/journal/<epoch>/<number>.jsonl  records that became durable together, a line each
-
-The last line of an object is the digest of the lines before it. Every driver opens an epoch of its own, so a driver
-that was believed dead and writes on does so in an epoch that is closed: readers ignore what was not accepted.
+Its beginning may be compacted (pipeline.compaction), the rest is the journal (pipeline.journal). Every driver writes in
+an epoch of its own, so one that was believed dead and writes on does so in an epoch that has ended: it is told, and
+readers ignore it. The lease (pipeline.lease) only saves drivers from each other; nothing here relies on it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
-import time
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Self
 
-from pydantic import Field, ValidationError
-
 from pipeline.book import Book
-from pipeline.records import RECORD, Record
-from pipeline.store import MissingObject, NameTaken, Store, is_segment
-from trainers.errors import ConfigError, IntegrityError, StateConflict, nearest
-from trainers.registry import Part
+from pipeline.compaction import compact, compacted, newest
+from pipeline.journal import (
+    END,
+    Lost,
+    Place,
+    create_own,
+    each,
+    epoch_name,
+    lines_of,
+    open_epoch,
+    places,
+    read,
+    record_name,
+    records_of,
+    with_digest,
+)
+from pipeline.lease import hold
+from pipeline.records import Record
+from pipeline.store_port import Store, is_segment
+from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreachable, nearest
 
-
-class _Epoch(Part):
-    accepts: int = Field(ge=0)  # the last number that counts in the epoch before
-    host: str
-    pid: int
-    at: float
+COMPACT_AT = 256  # objects
+_TRIES = 10  # a reader meets at most one compaction while its driver writes hundreds of objects
+_MEND = "run the same command again to read what became of it"
+_log = logging.getLogger(__name__)
 
 
 class Ledger:
     """The one writer of a study; get it with `Ledger.open`."""
 
-    def __init__(self, store: Store, study: str, epoch: int, records: list[Record], book: Book) -> None:
+    def __init__(
+        self, store: Store, study: str, epoch: int, replay: _Replay, compact_at: int, say: Callable[[str], None]
+    ) -> None:
         self.study = study
-        self.records = records  # grows at its end only: other threads may read it by index
-        self.book = book
+        self.records = replay.records  # durable; grows at its end only: other threads may read it by index
+        self.book = _fold(self.records)  # with what is staged
         self._store, self._epoch, self._number = store, epoch, 0
+        self._staged: list[Record] = []
+        self._loose, self._compact_at = replay.loose, compact_at
+        self._due = max(compact_at, replay.compacted // 2)
+        self._say = say
         self._held = ExitStack()
         self._closed = False
         self._guard = Lock()
 
     @classmethod
-    def open(cls, store: Store, study: str) -> Self:
+    def open(
+        cls,
+        store: Store,
+        study: str,
+        *,
+        beat: float = 3.0,
+        patience: float = 30.0,
+        say: Callable[[str], None] = _log.info,
+        compact_at: int = COMPACT_AT,
+    ) -> Self:
         """Take the study over, whoever wrote it before; a study that does not exist begins empty.
 
         Args:
             store: where it lies.
             study: its name, of letters, digits, '.', '_' and '-'.
+            beat: seconds between two signs of life that this driver gives.
+            patience: seconds without one after which another host's driver counts as dead.
+            say: takes a line for the user.
+            compact_at: objects of the journal that are compacted, at least 1; more where as much is compacted already.
 
         Raises:
             ConfigError: the name is of another form.
             StateConflict: a living driver holds it.
             IntegrityError: an object is corrupt or missing; the message names it.
+            Unreachable: the store cannot be read or written.
         """
         _checked_study(study)
         with ExitStack() as stack:
-            stack.enter_context(store.lock(study))
-            while True:
-                records, last, accepts = _replay(store, study)
-                book = _fold(records)
-                if _open_epoch(store, study, last + 1, accepts):
-                    break  # else another host's driver came between: read again
-            ledger = cls(store, study, last + 1, records, book)
+            stack.enter_context(hold(store, study, beat=beat, patience=patience, say=say))
+            epoch = open_epoch(store, study)
+            ledger = cls(store, study, epoch, _replay(store, study), compact_at, say)
+            ledger._check_epoch()  # so that what was read is that of earlier epochs, which have ended
+            ledger._compact_if_due()
             ledger._held = stack.pop_all()
         return ledger
 
-    def append(self, *records: Record) -> None:
-        """Make records durable together, then show them in `records` and `book`.
+    def stage(self, *records: Record) -> None:
+        """Show records in `book` at once, and keep them for the next `commit`.
 
         Raises:
-            IntegrityError: one cannot follow from the book; nothing is written.
-            StateConflict: another driver took the study over, or the ledger is closed; book and records stay.
-            Unreachable: the store cannot be written; book and records stay.
+            IntegrityError: one cannot follow from the book; none is staged.
+            StateConflict: the ledger is closed.
         """
         with self._guard:
-            if self._closed:
-                raise StateConflict(f"the ledger of study {self.study!r} is closed")
-            if not records:
-                return
-            self.book.after(records)
-            self._write(b"".join(RECORD.dump_json(record) + b"\n" for record in records))
-            for record in records:
-                self.book.apply(record)
-            self.records.extend(records)
+            self._stage(records)
 
-    def _write(self, body: bytes) -> None:
-        mend = "run the same command again to read what became of it"
-        try:
-            self._store.create(_object(self.study, self._epoch, self._number + 1), _seal(body))
-        except NameTaken as error:  # by a write of ours that failed half-way, or a clone of this process
-            raise StateConflict(f"study {self.study!r} has a record that this driver does not know; {mend}") from error
-        if _exists(self._store, _epoch(self.study, self._epoch + 1)):
-            raise StateConflict(f"another driver took study {self.study!r} over; {mend}")
-        self._number += 1
+    def commit(self) -> None:
+        """Make all that is staged durable together, as one object, and then show it in `records`.
+
+        Raises:
+            StateConflict: another driver took the study over, or the ledger is closed.
+            Unreachable: the store cannot be written; whether it was, the next driver reads. After any error the book is
+                what `records` say, and what was staged is dropped.
+        """
+        with self._guard:
+            self._commit()
+
+    def append(self, *records: Record) -> None:
+        """Stage and commit; raises as they do."""
+        with self._guard:
+            self._stage(records)
+            self._commit()
 
     def close(self) -> None:
-        """Let the study go; closing twice does nothing."""
+        """Let the study go; what is only staged is dropped. Closing twice does nothing."""
         with self._guard:
             self._closed = True
+            self._drop()
             self._held.close()
 
     def __enter__(self) -> Self:
@@ -113,6 +137,62 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # -- under the guard -----------------------------------------------------------------------------------------------
+
+    def _stage(self, records: tuple[Record, ...]) -> None:
+        if self._closed:
+            raise StateConflict(f"the ledger of study {self.study!r} is closed")
+        self.book.after(records)  # all or none
+        for record in records:
+            self.book.apply(record)
+        self._staged += records
+
+    def _commit(self) -> None:
+        if not self._staged:
+            return
+        try:
+            self._write(with_digest(lines_of(self._staged)))
+        except BaseException:
+            self._drop()
+            raise
+        self.records.extend(self._staged)
+        self._staged.clear()
+        self._loose += 1
+        self._compact_if_due()
+
+    def _write(self, data: bytes) -> None:
+        place = Place(self._epoch, self._number + 1)
+        if not create_own(self._store, record_name(self.study, place), data):
+            self._check_epoch()
+            # by a write of ours that failed half-way, or a clone of this process
+            raise StateConflict(f"study {self.study!r} has a record that this driver does not know; {_MEND}")
+        self._check_epoch()
+        self._number += 1
+
+    def _check_epoch(self) -> None:
+        if read(self._store, epoch_name(self.study, self._epoch + 1)) is not None:
+            raise StateConflict(f"another driver took study {self.study!r} over; {_MEND}")
+
+    def _drop(self) -> None:
+        if self._staged:
+            vars(self.book).update(vars(_fold(self.records)))  # in place: others hold the book
+            self._staged.clear()
+
+    def _compact_if_due(self) -> None:
+        """Compact where it is time; a failure is told and no more, since all is durable already."""
+        if self._loose < self._due:
+            return
+        try:
+            compact(self._store, self.study, Place(self._epoch, self._number), self.records)
+        except (Unreachable, IntegrityError) as error:
+            self._due = self._loose + self._compact_at
+            self._say(f"the journal of study {self.study!r} was not compacted, which is tried again later: {error}")
+        else:
+            self._loose, self._due = 0, max(self._compact_at, len(self.records) // 2)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
 
 def read_records(store: Store, study: str) -> list[Record]:
     """Return all records of a study, in order, while a driver may be writing it.
@@ -120,7 +200,7 @@ def read_records(store: Store, study: str) -> list[Record]:
     Raises:
         IntegrityError: an object is corrupt or missing; the message names it.
     """
-    return _replay(store, _checked_study(study))[0]
+    return _replay(store, _checked_study(study)).records
 
 
 def read_book(store: Store, study: str) -> Book:
@@ -130,7 +210,12 @@ def read_book(store: Store, study: str) -> Book:
 
 def study_names(store: Store) -> list[str]:
     """Return the sorted names of the studies that have a record."""
-    return sorted({name.split("/")[1] for name in store.names("studies") if "/journal/" in name})
+    known: set[str] = set()
+    for name in store.names("studies"):
+        _, study, kind = f"{name}//".split("/")[:3]
+        if study not in known and is_segment(study) and kind in ("journal", "compacted") and read(store, name) != END:
+            known.add(study)
+    return sorted(known)
 
 
 def resolve_study(store: Store, name: str | None) -> str:
@@ -152,10 +237,47 @@ def resolve_study(store: Store, name: str | None) -> str:
     return known[0] if name is None else name
 
 
-def _checked_study(study: str) -> str:
-    if not is_segment(study):
-        raise ConfigError(f"study must be 1 to 200 letters, digits, '.', '_' and '-', but got study={study!r}")
-    return study
+@dataclass
+class _Replay:
+    records: list[Record] = field(default_factory=list)
+    compacted: int = 0  # records
+    loose: int = 0  # objects
+
+
+def _replay(store: Store, study: str) -> _Replay:
+    for _ in range(_TRIES - 1):
+        try:
+            return _read(store, study)
+        except Lost as error:  # what a compaction removes is read from its blob the next time
+            _log.debug("reading study %s again: %s", study, error)
+    return _read(store, study)
+
+
+def _read(store: Store, study: str) -> _Replay:
+    journal = places(store, study)
+    start, last = newest(store, study), max(journal, default=0)
+    found = _Replay(compacted(store, study, start) if start.epoch else [])
+    found.compacted = len(found.records)
+    wanted = [
+        Place(epoch, number)
+        for epoch in range(max(start.epoch, 1), last + 1)
+        for number in range(1, max(journal.get(epoch, [0])) + 1)
+        if (epoch, number) > start
+    ]
+    ended: set[int] = set()
+    for place, data in zip(wanted, each(lambda one: read(store, record_name(study, one)), wanted), strict=True):
+        if place.epoch in ended:
+            continue  # written behind the end: nobody's
+        records = records_of(store, record_name(study, place), data)
+        if records is None:
+            ended.add(place.epoch)
+        else:
+            found.records += records
+            found.loose += 1
+    for epoch in sorted(set(range(max(start.epoch, 1), last)) - ended):  # nobody wrote into a later one before its end
+        missing = record_name(study, Place(epoch, max(journal.get(epoch, [0])) + 1))
+        raise Lost(f"{missing} is missing from {store.uri}, though others need it")
+    return found
 
 
 def _fold(records: list[Record]) -> Book:
@@ -165,82 +287,7 @@ def _fold(records: list[Record]) -> Book:
     return book
 
 
-# -- names and objects -------------------------------------------------------------------------------------------------
-
-
-def _epoch(study: str, epoch: int) -> str:
-    return f"studies/{study}/epochs/{epoch:06d}.jsonl"
-
-
-def _object(study: str, epoch: int, number: int) -> str:
-    return f"studies/{study}/journal/{epoch:06d}/{number:08d}.jsonl"
-
-
-def _highest(texts: Iterable[str]) -> int:
-    """The highest of the numbers among texts, which begin at 1; other files are nobody's."""
-    return max((int(text) for text in texts if text.isdecimal()), default=0)
-
-
-def _exists(store: Store, name: str) -> bool:
-    try:
-        store.read(name)
-    except MissingObject:
-        return False
-    return True
-
-
-def _seal(body: bytes) -> bytes:
-    return body + b'{"sha256":"%s"}\n' % hashlib.sha256(body).hexdigest().encode()
-
-
-def _unsealed(store: Store, name: str) -> bytes:
-    try:
-        data = store.read(name)
-    except MissingObject as error:
-        raise IntegrityError(f"{name} is missing from {store.uri}, though others need it") from error
-    end = data.rfind(b"\n", 0, -1) + 1
-    if data != _seal(data[:end]):
-        raise IntegrityError(f"{name} in {store.uri} is corrupt: its content does not have its digest")
-    return data[:end]
-
-
-# -- reading -----------------------------------------------------------------------------------------------------------
-
-
-def _replay(store: Store, study: str) -> tuple[list[Record], int, int]:
-    """Return the accepted records, the newest epoch, and the last number in it."""
-    journal = [PurePosixPath(name) for name in store.names(f"studies/{study}/journal")]
-    epochs = [PurePosixPath(name) for name in store.names(f"studies/{study}/epochs")]  # after the journal, never before
-    last = max(_highest(path.stem for path in epochs), _highest(path.parent.name for path in journal))
-    accepted = [_read_epoch(store, study, epoch).accepts for epoch in range(1, last + 1)][1:]
-    newest = _highest(path.stem for path in journal if path.parent.name == f"{last:06d}")
-    records: list[Record] = []
-    for epoch, accepts in enumerate([*accepted, newest], start=1):
-        for number in range(1, accepts + 1):
-            records += _read_object(store, _object(study, epoch, number))
-    return records, last, newest
-
-
-def _read_epoch(store: Store, study: str, epoch: int) -> _Epoch:
-    name = _epoch(study, epoch)
-    try:
-        return _Epoch.model_validate_json(_unsealed(store, name))
-    except ValidationError as error:
-        raise IntegrityError(f"{name} in {store.uri} cannot be understood: {error}") from error
-
-
-def _read_object(store: Store, name: str) -> list[Record]:
-    try:
-        return [RECORD.validate_json(line) for line in _unsealed(store, name).splitlines()]
-    except ValidationError as error:
-        raise IntegrityError(f"{name} in {store.uri} cannot be understood: {error}") from error
-
-
-def _open_epoch(store: Store, study: str, epoch: int, accepts: int) -> bool:
-    """Whether the epoch is ours now; False where another driver opened it first."""
-    opened = _Epoch(accepts=accepts, host=socket.gethostname(), pid=os.getpid(), at=time.time())
-    try:
-        store.create(_epoch(study, epoch), _seal(opened.model_dump_json().encode() + b"\n"))
-    except NameTaken:
-        return False
-    return True
+def _checked_study(study: str) -> str:
+    if not is_segment(study):
+        raise ConfigError(f"study must be 1 to 200 letters, digits, '.', '_' and '-', but got study={study!r}")
+    return study

@@ -12,8 +12,14 @@ from trainers.registry import Part
 from trainers.stability.events import Event
 
 SCHEMA = 1
+# Of a study or a registered model, and of an alias: parts of paths and of MLflow's queries, also where they are read.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+ALIAS = r"^[a-z][a-z0-9_-]{0,127}$"
 Scalar = bool | int | float | str
 Origin = Literal["enqueued", "default", "sampled"]
+# Why an attempt ended without an outcome. `checkpoint`: the one to go on from is corrupt; `preemption`: the node was
+# taken away by whoever lent it; the two sorts of memory are the machine's and the GPU's.
+Cause = Literal["worker_lost", "node_lost", "preemption", "host_memory", "device_memory", "checkpoint", "user_error"]
 Seconds = float  # since 1970-01-01 UTC, by the driver's clock
 
 
@@ -42,7 +48,8 @@ class TrialSpec(Part):
     """A trial as it was asked for: what the sampler chose, and the whole configuration that follows from it."""
 
     number: int = Field(ge=0)
-    key: str  # "<study uid>/<number>": a trial's identity everywhere, also when its MLflow run is made anew
+    # "<study uid>/<number>": a trial's identity everywhere, also when its MLflow run is made anew
+    key: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}/[0-9]{1,9}$")
     params: dict[str, Scalar]  # by dotted config key; `space` names the chosen branch of a union
     config: TrainConfig
     origin: Origin = "sampled"
@@ -85,8 +92,8 @@ class StudyRecord(_Record):
 
     kind: Literal["study"] = "study"
     schema_: int = Field(SCHEMA, alias="schema")
-    study: str
-    uid: str
+    study: str = Field(pattern=NAME)
+    uid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
     config: dict[str, Any]  # SearchConfig as JSON
     metric: str  # what is minimised, for example "frechet_1a2b3c4d"
     extractor: str | None  # blob: the feature extractor's weights
@@ -108,6 +115,7 @@ class TrialRecord(_Record):
 
     kind: Literal["trial"] = "trial"
     spec: TrialSpec
+    begins: int = Field(0, ge=0)  # virtual time, in steps: that of the place which it took (`schedule: reproducible`)
 
 
 class AttemptRecord(_Record):
@@ -131,13 +139,23 @@ class SegmentRecord(_Record):
 
 
 class LossRecord(_Record):
-    """An attempt ended without an outcome: its worker died, or its device ran out of memory."""
+    """An attempt ended without an outcome: its worker died, say, or its device ran out of memory."""
 
     kind: Literal["loss"] = "loss"
     trial: int
     attempt: int
-    cause: Literal["worker_lost", "out_of_memory", "user_error"]
+    cause: Cause
     detail: str = ""
+    blob: str | None = None  # the corrupt checkpoint, which was set aside and is not used again
+
+
+class LateRecord(_Record):
+    """An answer came from an attempt that another one had replaced; it was ignored."""
+
+    kind: Literal["late"] = "late"
+    trial: int
+    attempt: int
+    worker: str
 
 
 class DecisionRecord(_Record):
@@ -151,6 +169,13 @@ class DecisionRecord(_Record):
     score: float | None = None
     best_index: int | None = None  # the segment whose score and generator count
     traceback: str = ""
+
+
+class FinishRecord(_Record):
+    """The budget is used up; the generators of the best trials are kept for good, and shown as models."""
+
+    kind: Literal["finish"] = "finish"
+    best: tuple[int, ...]  # trials, the best first
 
 
 class RunRecord(_Record):
@@ -168,9 +193,9 @@ class RegistrationRecord(_Record):
     kind: Literal["registration"] = "registration"
     trial: int
     run_id: str
-    model: str
+    model: str = Field(pattern=NAME)
     version: int
-    alias: str
+    alias: str = Field(pattern=ALIAS)
     gates: tuple[dict[str, Any], ...] = ()
 
 
@@ -181,7 +206,9 @@ Record = Annotated[
     | AttemptRecord
     | SegmentRecord
     | LossRecord
+    | LateRecord
     | DecisionRecord
+    | FinishRecord
     | RunRecord
     | RegistrationRecord,
     Field(discriminator="kind"),

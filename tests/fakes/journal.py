@@ -7,6 +7,8 @@ from typing import Any
 from pipeline.records import (
     AttemptRecord,
     DecisionRecord,
+    FinishRecord,
+    LateRecord,
     LossRecord,
     RegistrationRecord,
     RunRecord,
@@ -30,10 +32,10 @@ def study(**changes: Any) -> StudyRecord:
     return StudyRecord(**facts | more | changes)
 
 
-def trial(number: int, **config: Any) -> TrialRecord:
+def trial(number: int, *, begins: int = 0, **config: Any) -> TrialRecord:
     params = {"optim.lr_d": 1e-4 * (number + 1) / 3}
     spec = TrialSpec(number=number, key=f"u/{number}", params=params, config=TrainConfig(seed=number, **config))
-    return TrialRecord(at=2.0, spec=spec)
+    return TrialRecord(at=2.0, spec=spec, begins=begins)
 
 
 def attempt(number: int, attempt: int = 0, step: int = 0) -> AttemptRecord:
@@ -48,12 +50,21 @@ def segment(number: int, index: int, start: int, stop: int, score: float | None 
     return SegmentRecord(at=4.0, trial=number, attempt=0, index=index, result=made)
 
 
-def loss(number: int) -> LossRecord:
-    return LossRecord(at=5.0, trial=number, attempt=0, cause="worker_lost", detail="gone")
+def loss(number: int, **changes: Any) -> LossRecord:
+    facts: dict[str, Any] = {"at": 5.0, "attempt": 0, "cause": "worker_lost", "detail": "gone"}
+    return LossRecord(trial=number, **facts | changes)
+
+
+def late(number: int, attempt: int = 0) -> LateRecord:
+    return LateRecord(at=5.5, trial=number, attempt=attempt, worker="worker-0")
 
 
 def decision(number: int, state: TrialState, **more: Any) -> DecisionRecord:
     return DecisionRecord(at=6.0, trial=number, state=state, reason="because", **more)
+
+
+def finish(*best: int) -> FinishRecord:
+    return FinishRecord(at=6.5, best=best)
 
 
 def run(number: int | None, run_id: str = "r") -> RunRecord:

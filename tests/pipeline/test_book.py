@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.book import Book
 from pipeline.records import BudgetRecord, DecisionRecord, Record, TrialState
-from tests.fakes.journal import attempt, decision, loss, registration, run, segment, study, trial
+from tests.fakes.journal import attempt, decision, finish, late, loss, registration, run, segment, study, trial
 from trainers.errors import IntegrityError
 from trainers.stability.events import Event
 
@@ -69,6 +69,38 @@ def test_the_decision_has_the_last_word_on_score_and_best() -> None:
 def test_the_newest_checkpoint_is_the_one_to_resume_from() -> None:
     kept = segment(0, 0, 0, 50, checkpoint="a"), segment(0, 1, 50, 100, checkpoint="b"), segment(0, 2, 100, 150)
     assert book_of(trial(0), *kept).trials[0].checkpoint == ("b", 100)
+
+
+def test_a_checkpoint_that_was_found_corrupt_is_skipped() -> None:
+    kept = segment(0, 0, 0, 50, checkpoint="a"), segment(0, 1, 50, 100, checkpoint="b")
+    book = book_of(trial(0), *kept, loss(0, cause="checkpoint", blob="b"))
+    assert book.trials[0].checkpoint == ("a", 50)
+    book.apply(loss(0, cause="checkpoint", blob="a"))
+    assert book.trials[0].checkpoint is None
+    book.apply(segment(0, 2, 100, 150, checkpoint="c"))
+    assert book.trials[0].checkpoint == ("c", 150)
+
+
+def test_every_segment_knows_its_place_in_the_journal() -> None:
+    book = book_of(trial(0), trial(1), segment(0, 0, 0, 50), run(0), segment(1, 0, 0, 50), segment(0, 1, 50, 100))
+    assert (book.trials[0].order, book.trials[1].order, book.num_records) == ([3, 6], [5], 7)
+    with pytest.raises(IntegrityError):
+        book.apply(segment(0, 1, 50, 100))
+    assert book.after([run(0), segment(1, 1, 50, 100)]).trials[1].order == [5, 8]
+    assert (book.trials[1].order, book.num_records) == ([5], 7)
+
+
+def test_a_trial_knows_when_it_begins_in_virtual_time() -> None:
+    book = book_of(trial(0), trial(1, begins=300))
+    assert [one.begins for one in book.trials.values()] == [0, 300]
+
+
+def test_late_answers_are_counted_and_finishes_kept() -> None:
+    book = book_of(trial(0), late(0), decision(0, TrialState.COMPLETED), late(0), finish(0), finish())
+    assert (book.late, book.finishes) == (2, [finish(0), finish()])
+    assert book.trials[0].state is TrialState.COMPLETED
+    after = book.after([late(0), finish(0)])
+    assert (after.late, len(after.finishes), book.late, len(book.finishes)) == (3, 3, 2, 2)
 
 
 def test_the_event_is_the_one_that_stopped() -> None:
@@ -140,6 +172,8 @@ BEGUN = (trial(0), attempt(0), segment(0, 0, 0, 50, 2.0))
         (decision(1, TrialState.FAILED), "trial 1, which was never asked for"),
         (run(1), "trial 1, which was never asked for"),
         (registration(1), "trial 1, which was never asked for"),
+        (late(1), "trial 1, which was never asked for"),
+        (finish(0, 1), "trial 1, which was never asked for"),
     ],
 )
 def test_an_impossible_record_is_refused_and_changes_nothing(record: Record, message: str) -> None:
@@ -187,6 +221,8 @@ ANY_RECORD = st.one_of(
     st.builds(decision, NUMBERS, st.sampled_from(TrialState), best_index=st.sampled_from([None, 0, 1])),
     st.builds(run, st.one_of(st.none(), NUMBERS)),
     st.builds(registration, NUMBERS),
+    st.builds(late, NUMBERS),
+    st.builds(finish, NUMBERS),
 )
 
 
@@ -209,11 +245,13 @@ def test_whatever_comes_a_book_stays_possible(records: list[Record]) -> None:
         assert book == after
         taken.append(record)
     assert book == book_of().after(taken)
+    assert book.num_records == len(taken) + 1
     for number, one in book.trials.items():
         stops = [0, *(s.result.stop for s in one.segments)]
         assert [s.result.start for s in one.segments] == stops[:-1]
         assert stops == sorted(set(stops))
         assert [s.index for s in one.segments] == list(range(len(one.segments)))
+        assert one.order == [taken.index(s) + 1 for s in one.segments]
         mine = [r for r in taken if isinstance(r, DecisionRecord) and r.trial == number]
         assert sum(r.state.final for r in mine) == one.state.final
         assert one.best is None or one.best in one.segments

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline.ledger import Ledger, read_book, read_records, resolve_study, study_names
 from pipeline.records import BudgetRecord, Record, TrialState
 from pipeline.store import Store, open_store
-from tests.fakes.journal import attempt, decision, loss, registration, run, segment, study, trial
+from tests.fakes.journal import attempt, decision, finish, late, loss, registration, run, segment, study, trial
 from tests.fakes.memory_store import MemoryStore
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreachable
@@ -30,37 +30,23 @@ EPOCHS = "studies/digits/epochs"
 JOURNAL = "studies/digits/journal"
 
 
-@dataclass
-class Elsewhere:
-    """A store as another host sees it, whose locks are not those of this one; the hooks run around each creation."""
+class Elsewhere(MemoryStore):
+    """A store in which every driver believes all others to be dead; the hooks run around each creation."""
 
-    store: MemoryStore
-    before: Callable[[str], None] = lambda name: None
-    after: Callable[[str], None] = lambda name: None
-    uri: str = "memory://"
+    def __init__(self, before: Callable[[str], None] | None = None, after: Callable[[str], None] | None = None) -> None:
+        super().__init__()
+        self.before, self.after = before, after
 
     def create(self, name: str, data: bytes) -> None:
-        self.before(name)
-        self.store.create(name, data)
-        self.after(name)
+        if self.before is not None:
+            self.before(name)
+        super().create(name, data)
+        if self.after is not None:
+            self.after(name)
 
-    def read(self, name: str) -> bytes:
-        return self.store.read(name)
-
-    def names(self, prefix: str) -> list[str]:
-        return self.store.names(prefix)
-
-    def put(self, data: bytes) -> str:
-        return self.store.put(data)
-
-    def get(self, digest: str) -> bytes:
-        return self.store.get(digest)
-
-    def discard(self, digest: str) -> None:
-        self.store.discard(digest)
-
-    def lock(self, study: str) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def guard(self, name: str) -> Iterator[bool]:
+        yield True
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -82,6 +68,8 @@ def whole_study() -> list[Record]:
         segment(0, 0, 0, 50, 0.1 + 0.2, events=events),
         loss(0),
         decision(0, TrialState.COMPLETED, best_index=0, score=0.1 + 0.2),
+        late(0),
+        finish(0),
         run(0),
         run(None),
         registration(0),
@@ -115,15 +103,16 @@ def test_records_are_json_lines_in_numbered_objects(store: Store) -> None:
         ledger.append(run(0))
     with Ledger.open(store, "digits") as ledger:
         ledger.append(run(None))
-    first, second, third = store.names(JOURNAL)
+    first, second, end, third = store.names(JOURNAL)
     assert first == f"{JOURNAL}/000001/00000001.jsonl"
     assert second == f"{JOURNAL}/000001/00000002.jsonl"
-    assert third == f"{JOURNAL}/000002/00000001.jsonl"
+    assert (end, third) == (f"{JOURNAL}/000001/00000003.jsonl", f"{JOURNAL}/000002/00000001.jsonl")
     lines = [json.loads(line) for line in store.read(first).splitlines()]
     assert [line.get("kind") for line in lines] == ["study", "trial", None]
     assert lines[0]["schema"] == 1
     opened = [json.loads(store.read(name).splitlines()[0]) for name in store.names(EPOCHS)]
-    assert [epoch["accepts"] for epoch in opened] == [0, 2]
+    assert [epoch["pid"] for epoch in opened] == [os.getpid()] * 2
+    assert opened[0]["nonce"] != opened[1]["nonce"]
 
 
 def test_book_and_records_are_the_same_objects_throughout(store: Store) -> None:
@@ -140,6 +129,69 @@ def test_appending_nothing_writes_nothing(store: Store) -> None:
     with Ledger.open(store, "digits") as ledger:
         ledger.append()
     assert store.names(JOURNAL) == []
+
+
+# -- what is staged ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_staged_is_in_the_book_at_once_and_durable_as_one_object_with_the_commit(store: Store) -> None:
+    with Ledger.open(store, "digits") as ledger:
+        ledger.stage(study(), trial(0))
+        ledger.stage(segment(0, 0, 0, 50, 1.0))
+        assert ledger.book.trials[0].steps == 50
+        assert ledger.records == read_records(store, "digits") == []
+        ledger.commit()
+        assert store.names(JOURNAL) == [f"{JOURNAL}/000001/00000001.jsonl"]
+        assert ledger.records == read_records(store, "digits") == [study(), trial(0), segment(0, 0, 0, 50, 1.0)]
+        ledger.commit()
+        assert len(store.names(JOURNAL)) == 1
+        ledger.stage(run(0))
+        ledger.append(run(None))
+        assert len(store.names(JOURNAL)) == 2
+    assert read_records(store, "digits")[3:] == [run(0), run(None)]
+
+
+def test_an_impossible_record_is_not_staged_and_what_was_staged_before_stays(store: Store) -> None:
+    with Ledger.open(store, "digits") as ledger:
+        ledger.stage(study(), trial(0))
+        book = deepcopy(ledger.book)
+        with pytest.raises(IntegrityError):
+            ledger.stage(run(0), trial(0))
+        assert ledger.book == book
+        ledger.commit()
+    assert read_records(store, "digits") == [study(), trial(0)]
+
+
+def test_what_was_staged_and_not_committed_is_dropped_at_the_end(store: Store) -> None:
+    with Ledger.open(store, "digits") as ledger:
+        ledger.append(study())
+        ledger.stage(trial(0))
+    assert ledger.book.trials == {}
+    ledger.commit()
+    with pytest.raises(StateConflict, match="closed"):
+        ledger.stage(trial(0))
+    assert read_records(store, "digits") == [study()]
+
+
+def test_a_commit_that_fails_drops_what_was_staged_from_the_book() -> None:
+    store = Elsewhere()
+    ledger = Ledger.open(store, "digits")
+    ledger.append(study(), trial(0))
+    book, before = ledger.book, deepcopy(ledger.book)
+    ledger.stage(segment(0, 0, 0, 50, 1.0))
+    ledger.stage(trial(1), decision(0, TrialState.COMPLETED))
+
+    def fail(name: str) -> None:
+        raise Unreachable("the disk is full")
+
+    store.before = fail
+    with pytest.raises(Unreachable):
+        ledger.commit()
+    store.before = None
+    assert ledger.book is book
+    assert book == before
+    ledger.commit()
+    assert ledger.records == read_records(store, "digits") == [study(), trial(0)]
 
 
 # -- what fails leaves nothing -----------------------------------------------------------------------------------------
@@ -167,7 +219,7 @@ def test_a_write_that_fails_changes_nothing_and_can_be_repeated() -> None:
         if full:
             raise Unreachable("the disk is full")
 
-    store = Elsewhere(MemoryStore(), fail)
+    store = Elsewhere(fail)
     ledger = Ledger.open(store, "digits")
     ledger.append(study(), trial(0))
     book = deepcopy(ledger.book)
@@ -181,12 +233,37 @@ def test_a_write_that_fails_changes_nothing_and_can_be_repeated() -> None:
     assert read_records(store, "digits") == ledger.records == [study(), trial(0), run(0)]
 
 
-def test_a_write_of_unknown_outcome_stops_the_driver_and_is_read_by_the_next() -> None:
-    def lose(name: str) -> None:
-        if name == f"{JOURNAL}/000001/00000002.jsonl":
-            raise Unreachable("no answer")
+def lose(name: str) -> None:
+    if name == f"{JOURNAL}/000001/00000002.jsonl":
+        raise Unreachable("no answer")
 
-    store = Elsewhere(MemoryStore(), after=lose)
+
+def test_a_write_whose_answer_got_lost_is_done_once_when_it_is_repeated() -> None:
+    store = Elsewhere(after=lose)
+    ledger = Ledger.open(store, "digits")
+    ledger.append(study())
+    with pytest.raises(Unreachable, match="no answer"):
+        ledger.append(trial(0))
+    ledger.append(trial(0))
+    ledger.append(run(0))
+    assert ledger.records == [study(), trial(0), run(0)] == read_records(store, "digits")
+
+
+def test_an_epoch_whose_answer_got_lost_inside_the_store_is_ours() -> None:
+    class Twice(MemoryStore):
+        def create(self, name: str, data: bytes) -> None:
+            super().create(name, data)
+            super().create(name, data)  # the client's own retry of a call that had succeeded
+
+    store = Twice()
+    with Ledger.open(store, "digits") as ledger:
+        ledger.append(study())
+    assert store.names(EPOCHS) == [f"{EPOCHS}/000001.jsonl"]
+    assert read_records(store, "digits") == [study()]
+
+
+def test_a_write_of_unknown_outcome_stops_the_driver_and_is_read_by_the_next() -> None:
+    store = Elsewhere(after=lose)
     ledger = Ledger.open(store, "digits")
     ledger.append(study())
     with pytest.raises(Unreachable, match="no answer"):
@@ -202,9 +279,9 @@ def test_a_write_of_unknown_outcome_stops_the_driver_and_is_read_by_the_next() -
 
 
 def test_a_study_has_one_driver_at_a_time(store: Store) -> None:
-    with Ledger.open(store, "digits") as ledger:
+    with Ledger.open(store, "digits", beat=0.1) as ledger:
         with pytest.raises(StateConflict, match="study 'digits' is in use"):
-            Ledger.open(store, "digits")
+            Ledger.open(store, "digits", beat=0.1)
         Ledger.open(store, "mnist").close()
         ledger.append(study())
         ledger.close()
@@ -216,16 +293,16 @@ def test_a_study_has_one_driver_at_a_time(store: Store) -> None:
 
 
 def test_a_study_that_cannot_be_opened_is_not_held(store: Store) -> None:
-    store.create(f"{EPOCHS}/000001.jsonl", b"{}")
+    store.create(f"{JOURNAL}/000001/00000001.jsonl", b"{}")
     for _ in range(2):
-        with pytest.raises(IntegrityError, match=r"000001\.jsonl"):
+        with pytest.raises(IntegrityError, match=r"00000001\.jsonl"):
             Ledger.open(store, "digits")
-    with store.lock("digits"):
-        pass
+    with store.guard("digits") as got:
+        assert got
 
 
 def test_a_driver_that_was_replaced_is_told_and_its_records_do_not_count() -> None:
-    store = Elsewhere(MemoryStore())
+    store = Elsewhere()
     zombie = Ledger.open(store, "digits")
     zombie.append(study(), trial(0))
     heir = Ledger.open(store, "digits")
@@ -238,32 +315,37 @@ def test_a_driver_that_was_replaced_is_told_and_its_records_do_not_count() -> No
     assert read_book(store, "digits").trials[0].state is TrialState.PRUNED
 
 
-def test_what_comes_between_reading_and_opening_does_not_count() -> None:
-    memory = MemoryStore()
-    zombie = Ledger.open(Elsewhere(memory), "digits")
+def test_what_is_confirmed_until_the_epoch_is_open_counts() -> None:
+    store = Elsewhere()
+    zombie = Ledger.open(store, "digits")
     zombie.append(study())
 
     def late(name: str) -> None:
-        if name == f"{EPOCHS}/000002.jsonl":
-            zombie.append(trial(0))
+        store.before = None
+        assert name == f"{EPOCHS}/000002.jsonl"
+        zombie.append(trial(0))
 
-    heir = Ledger.open(Elsewhere(memory, late), "digits")
-    assert f"{JOURNAL}/000001/00000002.jsonl" in memory.objects
-    assert heir.records == [study()] == read_records(memory, "digits")
+    store.before = late
+    heir = Ledger.open(store, "digits")
+    assert heir.records == [study(), trial(0)] == zombie.records == read_records(store, "digits")
+    with pytest.raises(StateConflict):
+        zombie.append(run(None))
 
 
 def test_of_two_that_open_at_once_the_later_one_goes_on_from_the_other() -> None:
-    memory = MemoryStore()
+    store = Elsewhere()
 
     def other(name: str) -> None:
-        if name == f"{EPOCHS}/000001.jsonl" and name not in memory.objects:
-            Ledger.open(Elsewhere(memory), "digits").append(study())
+        store.before = None
+        assert name == f"{EPOCHS}/000001.jsonl"
+        Ledger.open(store, "digits").append(study())
 
-    ledger = Ledger.open(Elsewhere(memory, other), "digits")
+    store.before = other
+    ledger = Ledger.open(store, "digits")
     assert ledger.records == [study()]
     ledger.append(trial(0))
-    assert memory.names(EPOCHS) == [f"{EPOCHS}/000001.jsonl", f"{EPOCHS}/000002.jsonl"]
-    assert read_records(memory, "digits") == [study(), trial(0)]
+    assert store.names(EPOCHS) == [f"{EPOCHS}/000001.jsonl", f"{EPOCHS}/000002.jsonl"]
+    assert read_records(store, "digits") == [study(), trial(0)]
 
 
 def next_record(ledger: Ledger, choice: int) -> Record:
@@ -292,7 +374,7 @@ ACTION = st.one_of(
 @settings(deadline=None)
 @given(st.lists(ACTION, max_size=25))
 def test_exactly_what_was_accepted_is_replayed(actions: list[tuple[str, list[int]]]) -> None:
-    store = Elsewhere(MemoryStore())
+    store = Elsewhere()
     drivers = [Ledger.open(store, "digits")]
     accepted: list[Record] = []
     for action, choices in actions:
@@ -310,7 +392,7 @@ def test_exactly_what_was_accepted_is_replayed(actions: list[tuple[str, list[int
         elif action == "zombie writes" and superseded:
             folder = f"{JOURNAL}/{drivers.index(zombie) + 1:06d}"
             number = len(store.names(folder)) + choices[-1] % 2 + 1  # with and without a gap
-            store.store.objects.setdefault(f"{folder}/{number:08d}.jsonl", b"whatever it is")
+            store.objects.setdefault(f"{folder}/{number:08d}.jsonl", b"whatever it is")
         assert read_records(store, "digits") == accepted
         assert drivers[-1].records == accepted
         assert read_book(store, "digits") == drivers[-1].book
@@ -361,7 +443,7 @@ def two_epochs() -> MemoryStore:
     return store
 
 
-NAMES = sorted(two_epochs().objects)
+NAMES = two_epochs().names(JOURNAL)
 
 
 def assert_named(store: Store, name: str) -> None:
@@ -397,10 +479,13 @@ def test_a_lost_object_is_named(name: str) -> None:
     assert_named(store, name)
 
 
-def test_the_loss_of_the_newest_epoch_is_seen() -> None:
+def test_no_epoch_is_opened_twice_though_its_object_was_lost() -> None:
     store = two_epochs()
+    before = read_records(store, "digits")
     del store.objects[f"{EPOCHS}/000002.jsonl"]
-    assert_named(store, f"{EPOCHS}/000002.jsonl")
+    with Ledger.open(store, "digits") as ledger:
+        assert ledger.records == before
+    assert store.names(EPOCHS) == [f"{EPOCHS}/000001.jsonl", f"{EPOCHS}/000003.jsonl"]
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -439,7 +524,8 @@ def test_several_studies_are_listed(store: Store) -> None:
 
 
 def test_a_study_without_a_record_is_none(store: Store) -> None:
-    Ledger.open(store, "digits").close()
+    for _ in range(2):  # the second one ends the epoch of the first
+        Ledger.open(store, "digits").close()
     assert study_names(store) == []
     for name in (None, "digits"):
         with pytest.raises(ConfigError, match=r"there is no study in .*gansearch search"):
