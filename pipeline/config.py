@@ -7,11 +7,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 
-from pipeline import keys, yaml_file
+from pipeline import keys
+from pipeline.messages import check_kinds, explain, located, located_errors, show, split
+from pipeline.records import NAME
+from pipeline.safe_text import holds_secret, redact
 from search_spaces import (
     ContradictionError,
     Space,
@@ -26,25 +29,30 @@ from search_spaces import (
 )
 from search_spaces.declarations import Scalar
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, nearest
-from trainers.registry import Part, find
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+from trainers.errors import ConfigError
+from trainers.registry import Part, find, known
 
 
 class HalvingConfig(Part):
     """Successive halving: at `first_rung` steps, then at `eta` times as many, the best 1/eta of the trials go on."""
 
     enabled: bool = True
-    first_rung: int = Field(1000, ge=1, description="steps")
-    eta: int = Field(3, ge=2)
+    first_rung: int = Field(1000, ge=1, le=10**9, description="steps")
+    eta: int = Field(3, ge=2, le=1000)
+
+
+Budget = Annotated[int, Field(ge=0, le=1000)]
 
 
 class RetryConfig(Part):
-    """How often a trial goes on elsewhere after a loss of each cause."""
+    """How often a trial goes on elsewhere after a loss of each cause; a user's error is never tried again."""
 
-    worker_lost: int = Field(3, ge=0, le=1000)
-    out_of_memory: int = Field(1, ge=0, le=1000)
+    worker_lost: Budget = 3
+    node_lost: Budget = 3
+    preemption: Budget = 100  # no fault of the trial's
+    host_memory: Budget = 1
+    device_memory: Budget = 1
+    checkpoint: Budget = 3
 
 
 class SearchConfig(Part):
@@ -59,14 +67,19 @@ class SearchConfig(Part):
     workers: int = Field(2, ge=1, le=10_000)
     gpus_per_worker: float | None = Field(None, ge=0, description="null: decided by what the machine has")
     seed: int = Field(0, ge=0, lt=2**63)
-    schedule: Literal["throughput"] = "throughput"
+    schedule: Literal["throughput", "reproducible"] = Field(
+        "throughput",
+        description="reproducible: asks and halving depend neither on how fast a worker is nor on what dies",
+    )
     max_hours: float | None = Field(None, gt=0)
     enqueue: tuple[dict[str, Scalar], ...] = Field((), description="configurations to try first")
-    n_startup_trials: int = Field(8, ge=1, description="finished trials before which suggestions are random")
+    n_startup_trials: int = Field(
+        8, ge=1, le=1_000_000, description="finished trials before which suggestions are random"
+    )
     halving: HalvingConfig = HalvingConfig()
     retries: RetryConfig = RetryConfig()
     store: str = Field("./gansearch-store", min_length=1)
-    tracking_uri: str | None = None
+    tracking_uri: str | None = Field(None, min_length=1)
     study_storage: str | None = None
     train: dict[str, JsonValue] = Field({}, description="nested overrides of TrainConfig")
 
@@ -80,12 +93,15 @@ class SearchConfig(Part):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{data}-{value.get('space', 'classic')}")
         return {**value, "study": name.lstrip("._-")[:128]}
 
-    @field_validator("study_storage")
+    @field_validator("store", "tracking_uri", "study_storage")
     @classmethod
-    def _not_yet(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        raise ValueError("must be null: showing the study in a database of Optuna's is not supported yet")
+    def _no_secret(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and holds_secret(value):
+            raise ValueError(
+                f"{info.field_name} must not hold a password, for the study keeps it: MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD are for a server, PGPASSWORD or the like for a database, AWS_* for a bucket"
+            )
+        return value
 
     @field_validator("train")
     @classmethod
@@ -111,88 +127,47 @@ def load(file: Path | None = None, sets: Sequence[str] = (), options: Mapping[st
     Raises:
         ConfigError: anything in it cannot be meant; the message names key, rule, value and place.
     """
-    return _build(*_merged({}, _from_file(file), _from_sets(sets), _from_options(options or {})))
-
-
-Layer = tuple[dict[str, Any], dict[str, str]]
-
-
-def _merged(values: dict[str, Any], *layers: Layer) -> Layer:
-    sources: dict[str, str] = {}
-    for layer, places in layers:
-        values = keys.overlay(values, layer)
-        sources |= places
-    return values, sources
-
-
-def _from_file(file: Path | None) -> Layer:
-    if file is None:
-        return {}, {}
-    document = yaml_file.read(file)
-    with keys.located_errors("", {"": str(file)}):
-        values = keys.flatten(document.value)
-    return values, {key: f"{file}:{line}" for key, line in document.lines.items()}
-
-
-def _from_sets(sets: Sequence[str]) -> Layer:
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set must be KEY=VALUE, but got --set {text}")
-        place = f"--set {text}"
-        layer = keys.flatten({key.strip(): yaml_file.parse(value, place, numbered=False).value})
-        values = keys.overlay(values, layer)
-        sources |= dict.fromkeys([key.strip(), *layer], place)
-    return values, sources
-
-
-def _from_options(options: Mapping[str, Any]) -> Layer:
-    given = {key: value for key, value in options.items() if value is not None}
-    places = {key: f"--{key.replace('_', '-')} {value}" for key, value in given.items()}
-    flat = keys.flatten(given)
-    return flat, places
+    return _build(*keys.merged({}, keys.from_file(file), keys.from_sets(sets), keys.from_options(options or {})))
 
 
 def _build(values: Mapping[str, Any], sources: Mapping[str, str]) -> SearchConfig:
     space = _space(values.get("space", SearchConfig.model_fields["space"].default), sources)
     checked = keys.check_keys(values, _OWN_KEYS, space, sources)
-    own = {key: value for key, value in checked.items() if keys.split(key)[0] in _OWN_FIELDS}
+    own = {key: value for key, value in checked.items() if split(key)[0] in _OWN_FIELDS}
     train = {key: value for key, value in checked.items() if key not in own}
     try:
         narrowed = narrow(space, train)
     except ContradictionError as error:
-        raise ConfigError(keys.located(str(error), error.keys[0], sources)) from error
+        raise ConfigError(located(str(error), error.keys[0], sources)) from error
     if "enqueue" in own:
         own["enqueue"] = _enqueued(own["enqueue"], narrowed, sources)
     try:
         search = SearchConfig.model_validate({**keys.nest(own), "train": keys.nest(train)})
     except ValidationError as error:
-        raise keys.explain(error, sources) from error
-    keys.check_kinds(own, keys.flatten(search.model_dump(mode="json", exclude={"train", "enqueue"})), sources)
+        raise explain(error, sources) from error
+    check_kinds(own, keys.flatten(search.model_dump(mode="json", exclude={"train", "enqueue"})), sources)
     _check_training(search, narrowed, train, sources)
     return search
 
 
 def _space(name: Any, sources: Mapping[str, str]) -> Space | Union:
-    with keys.located_errors("space", sources):
+    with located_errors("space", sources):
         if not isinstance(name, str):
-            raise ConfigError(f"space must be the name of a space, but got space={keys.show(name)}")
+            raise ConfigError(f"space must be the name of a space, but got space={show(name)}")
         return find_space(name)
 
 
 def _enqueued(entries: Any, space: Space | Union, sources: Mapping[str, str]) -> list[dict[str, Any]]:
     if not isinstance(entries, list | tuple) or not all(isinstance(entry, Mapping) for entry in entries):
-        message = f"enqueue must be a list of mappings, but got enqueue={keys.show(entries)}"
-        raise ConfigError(keys.located(message, "enqueue", sources))
+        message = f"enqueue must be a list of mappings, but got enqueue={show(entries)}"
+        raise ConfigError(located(message, "enqueue", sources))
     flat = [keys.flatten(entry) for entry in entries]
     for number, entry in enumerate(flat):
         try:
             check(space, entry)
         except ConfigError as error:
             key = str(error).split(maxsplit=1)[0].strip("'")  # its line, else that of the entry
-            raise ConfigError(keys.located(str(error), f"enqueue.{number}.{key}", sources)) from error
+            raise ConfigError(located(str(error), f"enqueue.{number}.{key}", sources)) from error
     return flat
 
 
@@ -205,10 +180,20 @@ def _check_training(
         tried = {key: f"space {branch.name!r} tries it; set {key} to fix it" for key in resolve(space, params)}
         places = tried | dict(sources)
         config = _train_config(search, space, params, 0, places)
-        keys.check_kinds(train, keys.flatten(config.model_dump(mode="json")), places)
-    for metric in config.metrics:
-        with keys.located_errors("metrics", sources):
-            find("metric", metric)
+        check_kinds(train, keys.flatten(config.model_dump(mode="json")), places)
+        _check_metric(config, places)
+
+
+def _check_metric(config: TrainConfig, sources: Mapping[str, str]) -> None:
+    """Refuse a metric that nobody knows, or that cannot score what the data set is known to hold."""
+    data = find("data", config.data.name)
+    for name in config.metrics:
+        with located_errors("metrics", sources):
+            metric = find("metric", name)
+            if None not in (metric.samples, data.samples) and metric.samples != data.samples:
+                fitting = ", ".join(m.name for m in known("metric") if m.samples == data.samples)
+                why = f"{name} scores {metric.samples}, and data {data.name} holds {data.samples}"
+                raise ConfigError(f"metrics must suit the data, but got metrics=[{name}]: {why} (known: {fitting})")
 
 
 # -- what follows from a search ----------------------------------------------------------------------------------------
@@ -257,22 +242,21 @@ def _train_config(
     try:
         return TrainConfig.model_validate({**keys.nest(values), "seed": seed})
     except ValidationError as error:
-        raise keys.explain(error, sources) from error
+        raise explain(error, sources) from error
 
 
 def vary_training(config: TrainConfig, sets: Sequence[str], options: Mapping[str, Any]) -> TrainConfig:
     """Return a training with the user's changes, in the same words as a search's; raises ConfigError as `load`."""
     base = keys.flatten(config.model_dump(mode="json"))
-    values, sources = _merged(base, _from_sets(sets), _from_options(options))
-    for key in sources:
-        if key.partition(".")[0] not in TrainConfig.model_fields:
-            raise ConfigError(keys.located(f"unknown key {key!r}{nearest(key, values)}", key, sources))
+    values, sources = keys.merged(base, keys.from_sets(sets), keys.from_options(options))
+    values = keys.check_keys(values, {"seed"}, None, sources)
     try:
         changed = TrainConfig.model_validate(keys.nest(values))
     except ValidationError as error:
-        raise keys.explain(error, sources) from error
+        raise explain(error, sources) from error
     given = {key: values[key] for key in sources if key in values}
-    keys.check_kinds(given, keys.flatten(changed.model_dump(mode="json")), sources)
+    check_kinds(given, keys.flatten(changed.model_dump(mode="json")), sources)
+    _check_metric(changed, sources)
     return changed
 
 
@@ -290,7 +274,7 @@ def resolved(search: SearchConfig) -> dict[str, Any]:
     space = search_space(search)
     train = train_config(search, defaults(space)[0], 0).model_dump(mode="json", exclude={"seed"})
     own = search.model_dump(mode="json", exclude={"train"})
-    return {**keys.redact(own), **train, "searched": dict(_searched(space))}
+    return {**redact(own), **train, "searched": dict(_searched(space))}
 
 
 def _searched(space: Space | Union) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.config import SearchConfig
 from pipeline.keys import flatten
 
 # What may change from one driver to the next without changing what a trial is.
+# `workers` counts where a search is reproducible: each is a place in virtual time.
 FREE = ("trials", "workers", "gpus_per_worker", "max_hours", "retries", "store", "tracking_uri", "study_storage")
 LIBRARIES = ("torch", "numpy", "optuna", "ray", "mlflow", "pyarrow")
 
@@ -34,13 +35,28 @@ def code_digest() -> str:
 
 
 def differences(book: Book, config: SearchConfig) -> list[str]:
-    """Return, one line each, how this driver differs from the study in what decides its results."""
+    """Return, one line each, how this driver differs from the study in what decides its results, and is not allowed."""
     study = book.study
     if study is None:
         return []
-    lines = [*_compare("", _leaves(book.config), _leaves(config.model_dump(mode="json")), FREE)]
+    free = tuple(key for key in FREE if key != "workers") if config.schedule == "reproducible" else FREE
+    lines = [*_compare("", _leaves(book.config), _leaves(config.model_dump(mode="json")), free)]
     lines += _compare("version of ", study.versions, versions())
-    return [*lines, *_compare("", {"code of trainers": study.code}, {"code of trainers": code_digest()})]
+    lines += _compare("", {"code of trainers": study.code}, {"code of trainers": code_digest()})
+    return [line for line in lines if line not in book.allowed]
+
+
+def data_differences(book: Book, now: Mapping[str, Any]) -> list[str]:
+    """Return, one line each, how the data that workers find differ from those that the study began with."""
+    before = book.study.data if book.study else now
+    return [line for line in _compare("data ", before, now) if line not in book.allowed]
+
+
+def refusal(study: str, lines: Iterable[str]) -> str:
+    """Return the message that refuses to go on with a study that differs."""
+    told = "\n  ".join(lines)
+    mend = "use another --study for another search, or --allow-drift to go on all the same"
+    return f"study {study!r} was started differently:\n  {told}\n{mend}"
 
 
 def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import time
@@ -10,28 +9,29 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pipeline import drift
 from pipeline.book import Book
 from pipeline.config import SearchConfig, first_params, num_enqueued, search_space, train_config, trial_seed
-from pipeline.keys import redact
 from pipeline.ledger import Ledger
+from pipeline.policies import to_name
 from pipeline.ports import Executor
-from pipeline.projector import Projector
-from pipeline.records import SCHEMA, BudgetRecord, Record, StudyRecord
+from pipeline.projection import Outcome
+from pipeline.projector import Projectors
+from pipeline.records import SCHEMA, BudgetRecord, FinishRecord, Record, StudyRecord
+from pipeline.safe_text import redact
 from pipeline.search import Search
 from pipeline.store import DiskStore, Store, open_store
 from pipeline.study import Sampler
+from pipeline.trackers import open_trackers
 from trainers.errors import StateConflict
 
 if TYPE_CHECKING:
     from pipeline.ray_executor import RayExecutor
 
 DRAIN_SECONDS = 120.0  # how long a search that has ended waits for MLflow
+HURRY_SECONDS = 1.0  # the same after SIGTERM, which may be followed by a SIGKILL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class Driver:
         address: of a Ray cluster; None starts Ray here.
         allow_drift: go on although config, code or versions differ from the study's.
         should_stop: asked often; True suspends the search.
+        abandon: asked often while it stops; True leaves segments that are under way.
         watch: shown the study now and then.
         say: told one line for the user.
     """
@@ -49,6 +50,7 @@ class Driver:
     address: str | None = None
     allow_drift: bool = False
     should_stop: Callable[[], bool] = lambda: False
+    abandon: Callable[[], bool] = lambda: False
     watch: Callable[[Book], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
 
@@ -107,50 +109,126 @@ def launch(config: SearchConfig, driver: Driver) -> Result:
         UserError: a trial failed by the user's own mistake.
     """
     began = time.monotonic()
-    deadline = began + config.max_hours * 3600 if config.max_hours else float("inf")
     store = open_store(config.store)
-    with Ledger.open(store, config.study) as ledger:
-        _refuse_drift(ledger, config, driver)
-        from pipeline.mlflow_store import Tracker as MlflowTracker  # takes seconds, which a refusal does not need
-
-        tracker = MlflowTracker(config.tracking_uri, store, config.study)
-        tracker.check()
-        projector = Projector(ledger.records, tracker)
-        work = _left_to_do(ledger.book, config)
-        if work:
-            done, unsynced = _work(config, driver, ledger, store, projector, deadline)
-        else:
-            projector.start()
-            done, unsynced = True, _drain(ledger, projector, True, DRAIN_SECONDS, driver.say)
+    with Ledger.open(store, config.study, say=driver.say) as ledger:
+        store.sweep()
+        _refuse_drift(ledger, config, driver.allow_drift)
+        shown = open_trackers(config.model_dump(mode="json"), store, config.study, config.tracking_uri)
+        work = _Work(config, driver, ledger, store, Projectors(ledger.records, shown))
+        trained = _left_to_do(ledger.book, config)
+        done = work.train(began) if trained else work.only_show()
+        if work.projectors.integrity is not None:
+            raise work.projectors.integrity
         return Result(
             book=ledger.book,
             finished=done,
-            trained=work,
+            trained=trained,
             seconds=time.monotonic() - began,
-            unsynced=unsynced,
-            tracking_uri=tracker.tracking_uri,
+            unsynced=work.unsynced,
+            tracking_uri=shown[0].tracking_uri,
             picture=draw_best(ledger.book, store),
         )
 
 
-def _work(
-    config: SearchConfig, driver: Driver, ledger: Ledger, store: Store, projector: Projector, deadline: float
-) -> tuple[bool, int]:
-    """Run the search on workers of its own; return whether it is finished, and what MLflow does not show yet."""
-    executor, done, patience = _executor(store, config, driver), False, DRAIN_SECONDS
-    try:
-        _begin(ledger, executor, config)
-        projector.start()
-        done = _search(config, driver, ledger, executor, store, projector, deadline).run()
-    except KeyboardInterrupt:
-        patience = 0.0  # Ctrl-C twice: what MLflow has not been shown yet is left to the next driver
-        raise
-    finally:
+@dataclass
+class _Work:
+    """What one driver has opened, and must close in order."""
+
+    config: SearchConfig
+    driver: Driver
+    ledger: Ledger
+    store: Store
+    projectors: Projectors
+    unsynced: int = 0  # records that MLflow does not show in the end
+
+    def only_show(self) -> bool:
+        """Bring MLflow up to date with a study that is finished."""
+        if (best := to_name(self.ledger.book, self.config.trials)) is not None:
+            self.ledger.append(FinishRecord(at=time.time(), best=best))  # its driver died right before
+        self.projectors.start()
+        self._drain("finished", DRAIN_SECONDS)
+        return True
+
+    def train(self, began: float) -> bool:
+        """Run the search on workers of its own; return whether it is finished."""
+        executor, done, patience = _executor(self.store, self.config, self.driver), False, DRAIN_SECONDS
         try:
-            executor.close()
+            self._begin(executor)
+            self.projectors.start()
+            done = self._search(executor, began).run()
+            patience = HURRY_SECONDS if self.driver.abandon() else patience
+        except KeyboardInterrupt:
+            patience = 0.0  # Ctrl-C twice: what MLflow has not been shown yet is left to the next driver
+            raise
         finally:
-            unsynced = _drain(ledger, projector, done, patience, driver.say)
-    return done, unsynced
+            try:
+                executor.close()
+            finally:
+                self._drain("finished" if done else "suspended", patience)
+        return done
+
+    def _begin(self, executor: Executor) -> None:
+        """Commit the study record, whose metric and data a worker finds out; later, see that the data are the same."""
+        config, study = self.config, self.ledger.book.study
+        first = train_config(config, first_params(config)[0], trial_seed(config.seed, 0))
+        prepared = executor.prepare(first, None if study is None else study.extractor)
+        if study is not None:
+            self._same_data(prepared.data)
+            return
+        record = StudyRecord(
+            at=time.time(),
+            study=config.study,
+            uid=uuid.uuid4().hex,
+            config=config.model_dump(mode="json"),
+            metric=prepared.metric,
+            extractor=prepared.extractor,
+            data=prepared.data,
+            versions=drift.versions(),
+            code=drift.code_digest(),
+        )
+        self.ledger.append(record)
+
+    def _same_data(self, now: dict[str, Any]) -> None:
+        if lines := drift.data_differences(self.ledger.book, now):
+            if not self.driver.allow_drift:
+                raise StateConflict(drift.refusal(self.config.study, lines))
+            note = BudgetRecord(at=time.time(), config=self.config.model_dump(mode="json"), allowed=tuple(lines))
+            self.ledger.append(note)
+
+    def _search(self, executor: Executor, began: float) -> Search:
+        config, driver = self.config, self.driver
+        deadline = began + config.max_hours * 3600 if config.max_hours else float("inf")
+        return Search(
+            config=config,
+            ledger=self.ledger,
+            executor=executor,
+            asker=Sampler(
+                search_space(config),
+                seed=config.seed,
+                n_startup_trials=config.n_startup_trials,
+                first=first_params(config),
+                num_enqueued=num_enqueued(config),
+            ),
+            blobs=self.store,
+            should_stop=lambda: driver.should_stop() or time.monotonic() > deadline,
+            abandon=driver.abandon,
+            tick=self._tick,
+        )
+
+    def _tick(self, book: Book) -> list[Record]:
+        self.projectors.notify()
+        self.driver.watch(book)
+        return self.projectors.drain()
+
+    def _drain(self, outcome: Outcome, patience: float) -> None:
+        if self.ledger.book.study is None:
+            return  # nothing began, so there is nothing to show
+        self.unsynced = self.projectors.close(patience, outcome)
+        if self.unsynced and self.projectors.failure:
+            mend = "`gansearch sync` shows the rest"
+            self.driver.say(f"MLflow was not brought up to date: {self.projectors.failure}; {mend}")
+        if runs := self.projectors.drain():
+            self.ledger.append(*runs)
 
 
 def _left_to_do(book: Book, config: SearchConfig) -> bool:
@@ -158,14 +236,10 @@ def _left_to_do(book: Book, config: SearchConfig) -> bool:
     return book.study is None or waiting or book.finished < config.trials
 
 
-def _refuse_drift(ledger: Ledger, config: SearchConfig, driver: Driver) -> None:
+def _refuse_drift(ledger: Ledger, config: SearchConfig, allowed: bool) -> None:
     lines = drift.differences(ledger.book, config)
-    if lines and not driver.allow_drift:
-        told = "\n  ".join(lines)
-        raise StateConflict(
-            f"study {config.study!r} was started differently:\n  {told}\n"
-            "use another --study for another search, or --allow-drift to go on all the same"
-        )
+    if lines and not allowed:
+        raise StateConflict(drift.refusal(config.study, lines))
     now = config.model_dump(mode="json")
     if ledger.book.study is not None and (lines or ledger.book.config != now):
         ledger.append(BudgetRecord(at=time.time(), config=now, allowed=tuple(lines)))
@@ -176,7 +250,14 @@ def _executor(store: Store, config: SearchConfig, driver: Driver) -> RayExecutor
 
     driver.say(f"starting {config.workers} workers on {driver.address or 'this machine'}")
     modules = sorted(_user_modules(config.model_dump(mode="json")))
-    return RayExecutor(store.uri, config.workers, config.gpus_per_worker, driver.address, modules=modules)
+    return RayExecutor(
+        store.uri,
+        config.workers,
+        config.gpus_per_worker,
+        driver.address,
+        modules=modules,
+        should_stop=driver.should_stop,
+    )
 
 
 def _user_modules(value: Any) -> set[str]:
@@ -187,86 +268,17 @@ def _user_modules(value: Any) -> set[str]:
     return {found[1]} if found else set()
 
 
-def _begin(ledger: Ledger, executor: Executor, config: SearchConfig) -> None:
-    """Commit the study record, whose metric and data a worker finds out."""
-    if ledger.book.study is not None:
-        return
-    first = train_config(config, first_params(config)[0], trial_seed(config.seed, 0))
-    prepared = executor.prepare(first)
-    record = StudyRecord(
-        at=time.time(),
-        study=config.study,
-        uid=uuid.uuid4().hex,
-        config=config.model_dump(mode="json"),
-        metric=prepared.metric,
-        extractor=prepared.extractor,
-        data=prepared.data,
-        versions=drift.versions(),
-        code=drift.code_digest(),
-    )
-    ledger.append(record)
-
-
-def _search(
-    config: SearchConfig,
-    driver: Driver,
-    ledger: Ledger,
-    executor: Executor,
-    store: Store,
-    projector: Projector,
-    deadline: float,
-) -> Search:
-    def tick(book: Book) -> list[Record]:
-        projector.notify()
-        driver.watch(book)
-        return _outbox(projector)
-
-    return Search(
-        config=config,
-        ledger=ledger,
-        executor=executor,
-        asker=Sampler(
-            search_space(config),
-            seed=config.seed,
-            n_startup_trials=config.n_startup_trials,
-            first=first_params(config),
-            num_enqueued=num_enqueued(config),
-        ),
-        discard=store.discard,
-        should_stop=lambda: driver.should_stop() or time.monotonic() > deadline,
-        tick=tick,
-    )
-
-
-def _drain(ledger: Ledger, projector: Projector, finished: bool, patience: float, say: Callable[[str], None]) -> int:
-    if ledger.book.study is None:
-        return 0  # nothing began, so there is nothing to show
-    unsynced = projector.close(patience, "finished" if finished else "suspended")
-    if unsynced and projector.failure:
-        say(f"MLflow was not brought up to date: {projector.failure}")
-    if runs := _outbox(projector):
-        ledger.append(*runs)
-    return unsynced
-
-
-def _outbox(projector: Projector) -> list[Record]:
-    found: list[Record] = []
-    while True:
-        try:
-            found.append(projector.outbox.get_nowait())
-        except Empty:
-            return found
-
-
 def draw_best(book: Book, store: Store) -> Path | None:
     """Write the best trial's samples as a picture beside the study's journal, and return its path."""
     best = book.best.best if book.best is not None else None
-    if best is None or best.result.samples is None or book.study is None or not isinstance(store, DiskStore):
+    if book.best is None or best is None or best.result.samples is None or book.study is None:
         return None
-    from trainers.generate import write_png
+    if not isinstance(store, DiskStore):
+        return None
+    from trainers.generate import centres_of, read_samples, write_png
 
     path = Path(store.path) / "studies" / book.study.study / "best.png"
     whole = path.with_suffix(f".{os.getpid()}.png")
-    write_png(np.load(io.BytesIO(store.get(best.result.samples)), allow_pickle=False), whole)
+    write_png(read_samples(store.get(best.result.samples)), whole, centres_of(book.best.spec.config))
     whole.replace(path)
     return path

@@ -1,15 +1,16 @@
-"""Pure decisions: halving, stop, retry, what may be discarded."""
+"""Pure decisions: halving, stop, retry, order of results, what may be discarded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from pipeline.book import Trial
+from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig
-from pipeline.ports import Cause
-from pipeline.records import LossRecord, SegmentRecord, SegmentResult, TrialState
+from pipeline.records import Cause, LossRecord, SegmentRecord, SegmentResult, TrialState
+from trainers.errors import IntegrityError
 
 FAILURES_IN_A_ROW = 3
+KEPT = 3  # completed trials whose generators stay
 
 
 def rungs(halving: HalvingConfig, steps: int) -> tuple[int, ...]:
@@ -21,21 +22,22 @@ def rungs(halving: HalvingConfig, steps: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def score_at(segments: Sequence[SegmentRecord], rung: int, by: float = float("inf")) -> float | None:
+def score_at(trial: Trial, rung: int, by: int | None = None) -> float | None:
     """Return a trial's best score up to the first segment that reaches the rung, or None where it did not get there.
 
     Args:
-        segments: of the trial.
+        trial: of the study.
         rung: steps.
-        by: a segment that was committed later does not count: a verdict is the same whenever it is asked for.
+        by: a segment whose place in the journal comes later does not count: a verdict is the same whenever it is
+            asked for, and whatever the clock says.
     """
     best: float | None = None
-    for segment in segments:
+    for segment, place in zip(trial.segments, trial.order, strict=True):
         score = segment.result.score
         if score is not None and (best is None or score < best):
             best = score
         if segment.result.stop >= rung:
-            return best if segment.at <= by else None
+            return best if by is None or place <= by else None
     return None
 
 
@@ -69,18 +71,33 @@ def verdict(trial: Trial, result: SegmentResult, others: Iterable[Trial], halvin
         return TrialState.COMPLETED
     passed = [rung for rung in rungs(halving, trial.spec.config.steps) if result.start < rung <= result.stop]
     for rung in passed:
-        own = score_at(trial.segments, rung)
-        by = trial.segments[-1].at
-        scores = [score for other in others if (score := score_at(other.segments, rung, by)) is not None]
+        own, by = score_at(trial, rung), trial.order[-1]
+        scores = [score for other in others if (score := score_at(other, rung, by)) is not None]
         if own is not None and not survives(own, scores, halving.eta):
             return TrialState.PRUNED
     return TrialState.RUNNING
 
 
+def reason(state: TrialState, result: SegmentResult, halving: HalvingConfig) -> str:
+    """Return why a verdict is final, for a person."""
+    if state is TrialState.DIVERGED:
+        return result.stopping.message if result.stopping else ""
+    if state is TrialState.PRUNED:
+        return f"not in the best 1/{halving.eta} at step {result.stop}"
+    return f"trained {result.stop} steps"
+
+
+def may_decide(trial: Trial, result: SegmentResult, halving: HalvingConfig) -> bool:
+    """Tell whether the verdict after a segment may be a final state; it is asked before the segment is committed."""
+    steps = trial.spec.config.steps
+    passed = any(result.start < rung <= result.stop for rung in rungs(halving, steps))
+    return passed or result.stopping is not None or result.stop >= steps
+
+
 def may_retry(cause: Cause, losses: Sequence[LossRecord], retries: RetryConfig) -> bool:
     """Tell whether a trial goes on after a loss, `losses` being all that it had, this one included."""
-    budget: Mapping[str, int] = {"worker_lost": retries.worker_lost, "out_of_memory": retries.out_of_memory}
-    return sum(loss.cause == cause for loss in losses) <= budget.get(cause, 0)
+    budget = getattr(retries, cause, 0)  # a user's error has none
+    return sum(loss.cause == cause for loss in losses) <= budget
 
 
 def hopeless(final_states: Sequence[TrialState]) -> bool:
@@ -100,3 +117,47 @@ def discardable(segments: Sequence[SegmentRecord], best: SegmentRecord | None) -
     generators = [s.result.generator for s in segments if s.result.generator is not None]
     kept = {*checkpoints[-2:], best.result.generator if best else None}
     return tuple(digest for digest in dict.fromkeys(checkpoints[:-2] + generators) if digest not in kept)
+
+
+def to_name(book: Book, trials: int) -> tuple[int, ...] | None:
+    """Return the best trials, the best first, where a budget of `trials` is used up and they are not named yet."""
+    best = tuple(trial.number for trial in book.ranking[:KEPT])
+    named = book.finishes[-1].best if book.finishes else None
+    over = book.finished >= trials and all(trial.state.final for trial in book.trials.values())
+    return best if over and best != named else None
+
+
+def kept(book: Book) -> set[int]:
+    """Return the trials whose generator stays: the best now, the best whenever a budget was used up, the registered."""
+    named = {number for record in book.finishes for number in record.best}
+    return named | {trial.number for trial in book.ranking[:KEPT]} | {r.trial for r in book.registrations}
+
+
+def collected(book: Book, trial: Trial) -> bool:
+    """Tell whether a trial's generator was collected as garbage: whoever wants it must train it again."""
+    return trial.state.final and trial.number not in kept(book)
+
+
+def garbage(trial: Trial, *, keep: bool) -> tuple[str, ...]:
+    """Return the blobs that a final trial does not need: checkpoints, and generators, but the best where it is kept."""
+    best = trial.best.result.generator if trial.best is not None and keep else None
+    weights = (digest for s in trial.segments for digest in (s.result.checkpoint, s.result.generator))
+    return tuple(dict.fromkeys(digest for digest in weights if digest is not None and digest != best))
+
+
+def committed_before(trial: Trial, result: SegmentResult) -> bool:
+    """Tell whether a segment is a committed one that was trained again.
+
+    Raises:
+        IntegrityError: it is, but did not come out the same in the same environment.
+    """
+    committed = next((s.result for s in trial.segments if s.result.stop == result.stop), None)
+    if committed is not None and committed.environment == result.environment:
+        for what in ("history", "scores", "generator"):
+            before, got = getattr(committed, what), getattr(result, what)
+            if before != got:
+                raise IntegrityError(
+                    f"trial {trial.number}, trained again from its checkpoint to step {result.stop}, "
+                    f"gave {what} {got}, but {before} was committed"
+                )
+    return committed is not None

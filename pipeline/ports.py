@@ -5,14 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from pipeline.records import SegmentResult, TrialSpec
+from pipeline.records import Cause, SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
-from trainers.errors import GansearchError
+from trainers.errors import GansearchError, IntegrityError
 from trainers.registry import Part
-
-Cause = Literal["worker_lost", "out_of_memory", "user_error"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +30,7 @@ class Loss:
     cause: Cause
     detail: str  # one sentence
     traceback: str = ""
+    blob: str | None = None  # the checkpoint that is corrupt
 
 
 class Prepared(Part):
@@ -43,13 +42,27 @@ class Prepared(Part):
     environment: Environment
 
 
+class Answer(NamedTuple):
+    """What became of one call, and of which job: a worker that was out of reach may answer for an old one."""
+
+    worker: str
+    trial: int
+    attempt: int
+    result: SegmentResult | Loss
+
+
 class Executor(Protocol):
     """Runs one training on each of its workers, a segment at a time; each call of a worker gives exactly one answer."""
 
     workers: tuple[str, ...]
 
-    def prepare(self, config: TrainConfig) -> Prepared:
-        """Load the data and train the extractor on the first worker, and return what became of it."""
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
+        """Load the data and train the extractor on the first worker, and return what became of it.
+
+        Args:
+            config: of a training.
+            extractor: blob of one that was trained before; then none is trained.
+        """
 
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds, and return while its first segment is under way.
@@ -65,10 +78,11 @@ class Executor(Protocol):
             RuntimeError: the worker has not answered its last call yet.
         """
 
-    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
+    def next(self, timeout: float) -> list[Answer]:
         """Wait for at least one answer, or for `timeout` seconds; return at once where none is outstanding.
 
-        A worker that died has been replaced, under its name, when its Loss is returned.
+        A worker that died, or is out of reach, has been replaced, under its name, when its Loss is returned; what the
+        old one still answers comes with its own trial and attempt.
 
         Raises:
             GansearchError: the worker's own, of the same class; no other answer is lost by it.
@@ -76,6 +90,21 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End the workers and whatever they are doing; may be called twice."""
+
+
+class StoppedError(GansearchError):
+    """Somebody asked the search to stop before there was anything to suspend."""
+
+    exit_code = 130
+
+
+class CorruptCheckpointError(IntegrityError):
+    """A checkpoint is not what was stored; the training can go on from the one before."""
+
+    def __init__(self, blob: str, why: object) -> None:
+        """Name the blob, and keep its digest for whoever sets it aside."""
+        super().__init__(f"checkpoint {blob} cannot be used: {why}")
+        self.blob = blob
 
 
 def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
@@ -86,6 +115,8 @@ def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
     """
     try:
         return call()
+    except CorruptCheckpointError as error:
+        return Loss(cause="checkpoint", detail=str(error), blob=error.blob)
     except GansearchError:
         raise
     except Exception as error:
@@ -102,7 +133,7 @@ def cause_of(error: BaseException) -> Cause:
     names = {cls.__name__ for cls in type(error).__mro__}
     no_memory = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
     if names & {"OutOfMemoryError", "MemoryError"} or any(text in str(error) for text in no_memory):
-        return "out_of_memory"
+        return "host_memory" if "MemoryError" in names or "can't allocate" in str(error) else "device_memory"
     return "worker_lost" if "AcceleratorError" in names else "user_error"
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
+
+GRACE = 2.0  # seconds after SIGTERM: `ray job stop` and Kubernetes send SIGKILL some time later, Ray after 3 s
 
 
 class StopRequest:
@@ -17,6 +20,7 @@ class StopRequest:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._signal: int | None = None
+        self._at = float("inf")  # when SIGTERM came
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._caught)
 
@@ -25,12 +29,19 @@ class StopRequest:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third must not break off what ends the workers
             raise KeyboardInterrupt
         self._signal = number
+        if number == signal.SIGTERM:
+            self._at = min(self._at, time.monotonic())
         self._say("stopping: what is being trained is kept, and the same command goes on with it")
 
     @property
     def made(self) -> bool:
         """Whether a signal came."""
         return self._signal is not None
+
+    @property
+    def hurry(self) -> bool:
+        """Whether there is no time left for what is under way."""
+        return time.monotonic() > self._at + GRACE
 
     @property
     def exit_code(self) -> int:

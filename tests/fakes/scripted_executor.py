@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
-from pipeline.ports import Cause, Job, Loss, Prepared
-from pipeline.records import SegmentResult
+from pipeline.ports import Answer, Job, Loss, Prepared
+from pipeline.records import Cause, SegmentResult
 from pipeline.store import Store
 from tests.fakes.journal import ENVIRONMENT
 from trainers.config import Environment, TrainConfig
@@ -49,9 +49,10 @@ class ScriptedExecutor:
     started: list[tuple[str, int, int]] = field(default_factory=list)  # worker, trial, step
     closed: bool = False
     _held: dict[str, _Held] = field(default_factory=dict)
+    _late: list[Answer] = field(default_factory=list)  # of workers that were out of reach
     _outstanding: dict[str, None] = field(default_factory=dict)  # workers, in the order of their calls
 
-    def prepare(self, config: TrainConfig) -> Prepared:
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         return Prepared(metric=METRIC, extractor=None, data={"name": config.data.name}, environment=self.environment)
 
     def start(self, worker: str, job: Job) -> None:
@@ -70,11 +71,13 @@ class ScriptedExecutor:
         assert worker in self._held, f"{worker} has no job"
         self._call(worker)
 
-    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
-        return [(worker, self._answer(worker, how)) for worker, how in self.choose(list(self._outstanding))]
+    def next(self, timeout: float) -> list[Answer]:
+        late, self._late = self._late, []
+        return late + [self._answer(worker, how) for worker, how in self.choose(list(self._outstanding))]
 
     def close(self) -> None:
         self._outstanding.clear()
+        self._late.clear()
         self.closed = True
 
     def _call(self, worker: str) -> None:
@@ -83,13 +86,21 @@ class ScriptedExecutor:
         assert worker in self.workers
         self._outstanding[worker] = None
 
-    def _answer(self, worker: str, how: str) -> SegmentResult | Loss:
+    def _answer(self, worker: str, how: str) -> Answer:
         del self._outstanding[worker]
+        job = self._held[worker].job
+        number, attempt = job.spec.number, job.attempt
         if how == "segment":
-            return self._train(self._held[worker])
-        del self._held[worker]
+            return Answer(worker, number, attempt, self._train(self._held[worker]))
+        held = self._held.pop(worker)
         assert how in CAUSES
-        return Loss(cause=CAUSES[how], detail=f"{worker}: {how}", traceback=f"Traceback of {how}")
+        if how == "checkpoint" and job.checkpoint is None:
+            how = "worker_lost"
+        if how == "node_lost":  # only out of reach: what it did meanwhile arrives with the next answers
+            self._late.append(Answer(worker, number, attempt, self._train(held)))
+        blob = job.checkpoint if how == "checkpoint" else None
+        told = {"detail": f"{worker}: {how}", "traceback": f"Traceback of {how}", "blob": blob}
+        return Answer(worker, number, attempt, Loss(cause=CAUSES[how], **told))
 
     def _train(self, held: _Held) -> SegmentResult:
         spec = held.job.spec

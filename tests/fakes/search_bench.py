@@ -55,6 +55,10 @@ class MortalStore(MemoryStore):
         self.fuse.burn()
         super().discard(digest)
 
+    def set_aside(self, digest: str) -> str:
+        self.fuse.burn()
+        return super().set_aside(digest)
+
 
 @dataclass
 class Defaults:
@@ -80,7 +84,7 @@ def config(trials: int = 3, segments: int = 3, **changes: Any) -> SearchConfig:
         "network": {"name": "dcgan", "norm_d": "batch"},
         **changes.pop("train", {}),
     }
-    facts = {"halving": HalvingConfig(enabled=False), "retries": RetryConfig(worker_lost=1, out_of_memory=0)}
+    facts = {"halving": HalvingConfig(enabled=False), "retries": RetryConfig(worker_lost=1, device_memory=0)}
     return SearchConfig(study=STUDY, trials=trials, train=train, **facts | changes)
 
 
@@ -118,7 +122,7 @@ def drive(
             ledger=ledger,
             executor=executor,
             asker=asker or Defaults(search),
-            discard=store.discard,
+            blobs=store,
             should_stop=stop,
             tick=show,
         ).run()

@@ -18,6 +18,7 @@ from pipeline.config import (
     search_space,
     train_config,
     trial_seed,
+    vary_training,
 )
 from search_spaces import Choice, Union, defaults, find_space
 from trainers.config import TrainConfig
@@ -45,7 +46,7 @@ def test_without_a_file_there_are_defaults():
     assert (search.study, search.space, search.store) == ("digits-classic", "classic", "./gansearch-store")
     assert search.n_startup_trials == 8
     assert search.halving == HalvingConfig(enabled=True, first_rung=1000, eta=3)
-    assert search.retries == RetryConfig(worker_lost=3, out_of_memory=1)
+    assert search.retries == RetryConfig(worker_lost=3, device_memory=1)
     assert search.train == {}
     assert (search.gpus_per_worker, search.max_hours, search.tracking_uri, search.study_storage) == (None,) * 4
 
@@ -222,6 +223,18 @@ def test_variants_of_the_users_own_are_written_like_shipped_ones(own):
     assert (detector.window, detector.action) == (7, "warn")
 
 
+def test_a_mapping_of_a_variant_may_be_set_below_its_empty_default(own):
+    config = train_config(load(None, ["space=own_variants:SPACE"]), {"penalty.weight": 0.25}, 0)
+    assert config.penalty.model_dump()["table"] == {}
+    assert vary_training(config, ["penalty.table.a=1"], {}).penalty.model_dump()["table"] == {"a": 1}
+
+
+def test_a_variation_of_a_training_may_change_what_a_search_decides():
+    varied = vary_training(TrainConfig(data="ring8"), ["seed=7", "optim={}", "network=dcgan"], {"steps": 9})
+    assert (varied.seed, varied.steps, varied.network.name) == (7, 9, "dcgan")
+    assert varied.data.name == "ring8"
+
+
 # -- round trips and what is shown -------------------------------------------------------------------------------------
 
 SCALARS = st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -240,9 +253,9 @@ SEARCHES = st.builds(
     enqueue=st.lists(st.dictionaries(st.text(), SCALARS, max_size=4), max_size=3),
     n_startup_trials=st.integers(1, 100),
     halving=st.builds(HalvingConfig, enabled=st.booleans(), first_rung=st.integers(1, 10**6), eta=st.integers(2, 9)),
-    retries=st.builds(RetryConfig, worker_lost=st.integers(0, 9), out_of_memory=st.integers(0, 9)),
+    retries=st.builds(RetryConfig, worker_lost=st.integers(0, 9), device_memory=st.integers(0, 9)),
     store=st.text(min_size=1),
-    tracking_uri=st.none() | st.text(),
+    tracking_uri=st.none() | st.text(min_size=1),
     train=st.dictionaries(st.sampled_from(sorted(TrainConfig.model_fields)), JSON, max_size=4),
 )
 
@@ -268,7 +281,7 @@ def test_trial_seeds_are_fixed_in_range_and_different():
 
 
 def test_resolved_has_every_key_and_masks_passwords():
-    search = load(None, ["optim.lr_d=3e-4", "tracking_uri=http://me:secret@host:5000/x", "space=gan"])
+    search = load(None, ["optim.lr_d=3e-4", "tracking_uri=postgresql://secret@host:5000/x", "space=gan"])
     shown = resolved(search)
     expected = (set(SearchConfig.model_fields) - {"train"}) | (set(TrainConfig.model_fields) - {"seed"}) | {"searched"}
     assert set(shown) - {"seed"} == expected - {"seed"}
@@ -276,5 +289,5 @@ def test_resolved_has_every_key_and_masks_passwords():
     assert shown["optim"]["lr_d"] == 3e-4
     assert shown["optim"]["lr_g"] == 5e-5
     assert set(shown["searched"]["gan"]) == {"optim.lr_g", "optim.beta1", "n_critic"}
-    assert shown["tracking_uri"] == "http://***@host:5000/x"
+    assert shown["tracking_uri"] == "postgresql://***@host:5000/x"
     assert "secret" not in json.dumps(shown)

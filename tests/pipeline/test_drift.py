@@ -103,3 +103,27 @@ def test_what_was_allowed_once_is_what_later_drivers_are_compared_with():
 def test_the_code_digest_is_one_of_the_sources():
     assert drift.code_digest() == drift.code_digest()
     assert len(drift.code_digest()) == 64
+
+
+def test_other_data_are_told():
+    seen = book(search(), data={"name": "digits", "digest": "a" * 64})
+    assert drift.data_differences(seen, {"name": "digits", "digest": "a" * 64}) == []
+    told = drift.data_differences(seen, {"name": "digits", "digest": "b" * 64})
+    assert told == [f"data digest: {'a' * 12} in the study, {'b' * 12} now"]
+
+
+def test_in_virtual_time_the_workers_are_part_of_the_search():
+    assert drift.differences(book(search("workers=2")), search("workers=3")) == []
+    fixed = "schedule=reproducible"
+    lines = drift.differences(book(search(fixed, "workers=2")), search(fixed, "workers=3"))
+    assert lines == ["workers: 2 in the study, 3 now"]
+
+
+def test_a_difference_that_was_allowed_once_is_not_told_again():
+    seen = book(search(), versions=drift.versions() | {"torch": "1.0"}, code="0ld")
+    lines = drift.differences(seen, search())
+    assert len(lines) == 2
+    seen.apply(BudgetRecord(at=9.0, config=seen.config, allowed=(*lines, "data digest: x in the study, y now")))
+    assert drift.differences(seen, search()) == []
+    seen.study.data["digest"] = "x"
+    assert drift.data_differences(seen, seen.study.data | {"digest": "y"}) == []

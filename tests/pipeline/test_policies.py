@@ -1,14 +1,32 @@
 """Decisions are functions of values: halving against an oracle, stop, retry, and what may be discarded."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.book import Trial
+from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig
-from pipeline.policies import discardable, hopeless, may_retry, rungs, score_at, survives, verdict
-from pipeline.records import TrialState
+from pipeline.policies import (
+    KEPT,
+    collected,
+    committed_before,
+    discardable,
+    garbage,
+    hopeless,
+    kept,
+    may_decide,
+    may_retry,
+    rungs,
+    score_at,
+    survives,
+    to_name,
+    verdict,
+)
+from pipeline.records import Cause, TrialState
 from tests.fakes import journal
+from trainers.errors import IntegrityError
 from trainers.stability.events import Event
 
 HALVING = HalvingConfig(first_rung=10, eta=3)
@@ -26,10 +44,12 @@ def trial(*scores, number=0, steps=60, events=()):
     for index, score in enumerate(scores):
         told = events if index == len(scores) - 1 else ()
         made.segments.append(journal.segment(number, index, 10 * index, 10 * index + 10, score, events=told))
+        made.order.append(10 * index + number)  # trials of smaller numbers are a little earlier
     return made
 
 
 def decide(own, others=(), halving=OFF):
+    own.order[-1] = 1000  # later than all the others
     return verdict(own, own.segments[-1].result, others, halving)
 
 
@@ -67,7 +87,7 @@ def test_without_halving_there_are_no_rungs():
     ],
 )
 def test_the_score_at_a_rung_is_the_best_up_to_it(scores, rung, expected):
-    assert score_at(trial(*scores).segments, rung) == expected
+    assert score_at(trial(*scores), rung) == expected
 
 
 @given(own=st.floats(0, 9), others=st.lists(st.floats(0, 9), max_size=12), eta=st.integers(2, 5))
@@ -130,6 +150,34 @@ def test_a_trial_without_a_score_is_not_pruned():
     assert decide(trial(None), others, HALVING) is TrialState.RUNNING
 
 
+def test_a_segment_that_was_committed_later_does_not_count():
+    """Whatever the clock said: the place in the journal decides."""
+    own, other = trial(3.0), trial(1.0, number=1)
+    own.order, other.order = [7], [8]
+    assert verdict(own, own.segments[-1].result, [other], HALVING) is TrialState.RUNNING
+    other.order = [6]
+    assert verdict(own, own.segments[-1].result, [other], HALVING) is TrialState.PRUNED
+
+
+@given(scores=st.lists(SCORES, min_size=1, max_size=6), others=st.lists(st.lists(SCORES, max_size=6), max_size=4))
+def test_a_segment_that_cannot_decide_never_does(scores, others):
+    own = trial(*scores)
+    rivals = [trial(*theirs, number=number) for number, theirs in enumerate(others, start=1)]
+    if decide(own, rivals, HALVING) is not TrialState.RUNNING:
+        assert may_decide(own, own.segments[-1].result, HALVING)
+
+
+def test_a_segment_that_was_trained_again_must_be_the_same():
+    own = trial(1.0, 2.0)
+    assert committed_before(own, own.segments[0].result)
+    assert not committed_before(trial(1.0), own.segments[1].result)
+    other = own.segments[1].result.model_copy(update={"history": "another"})
+    with pytest.raises(IntegrityError, match="trained again from its checkpoint to step 20, gave history another"):
+        committed_before(own, other)
+    elsewhere = other.environment.model_copy(update={"cpu": "another"})
+    assert committed_before(own, other.model_copy(update={"environment": elsewhere}))
+
+
 def test_a_segment_that_passes_several_rungs_must_survive_each():
     fast = HalvingConfig(first_rung=5, eta=2)  # rungs 5, 10, 20, 40
     others = [trial(1.0, number=1), trial(4.0, 0.0, number=2)]
@@ -141,20 +189,21 @@ def test_a_segment_that_passes_several_rungs_must_survive_each():
 
 
 @given(
-    causes=st.lists(st.sampled_from(["worker_lost", "out_of_memory"]), min_size=1, max_size=8),
-    lost=st.integers(0, 4),
-    memory=st.integers(0, 4),
+    causes=st.lists(st.sampled_from(sorted(RetryConfig.model_fields)), min_size=1, max_size=8),
+    budgets=st.fixed_dictionaries({cause: st.integers(0, 4) for cause in RetryConfig.model_fields}),
 )
-def test_each_cause_has_its_own_budget_of_retries(causes, lost, memory):
+def test_each_cause_has_its_own_budget_of_retries(causes, budgets):
     losses = [journal.loss(0).model_copy(update={"cause": cause}) for cause in causes]
-    budget = {"worker_lost": lost, "out_of_memory": memory}[causes[-1]]
-    retries = RetryConfig(worker_lost=lost, out_of_memory=memory)
-    assert may_retry(causes[-1], losses, retries) == (causes.count(causes[-1]) <= budget)
+    assert may_retry(causes[-1], losses, RetryConfig(**budgets)) == (causes.count(causes[-1]) <= budgets[causes[-1]])
+
+
+def test_every_cause_but_the_users_error_has_a_budget():
+    assert {*RetryConfig.model_fields, "user_error"} == {*get_args(Cause)}
 
 
 def test_the_users_error_is_never_tried_again():
     loss = journal.loss(0).model_copy(update={"cause": "user_error"})
-    assert not may_retry("user_error", [loss], RetryConfig(worker_lost=1000, out_of_memory=1000))
+    assert not may_retry("user_error", [loss], RetryConfig(worker_lost=1000))
 
 
 @given(states=st.lists(st.sampled_from([state for state in TrialState if state.final]), max_size=6))
@@ -191,3 +240,45 @@ def test_a_generator_that_did_not_change_stays_with_the_best_one():
 
 def test_nothing_is_discarded_before_a_segment():
     assert discardable([], None) == ()
+
+
+def ended(number, state, *scores):
+    """A trial that has ended, and whose segments had all weights."""
+    made = trial(*scores, number=number, steps=10 * len(scores))
+    made.segments = [
+        s.model_copy(update={"result": s.result.model_copy(update={"checkpoint": f"c{i}", "generator": f"g{i}"})})
+        for i, s in enumerate(made.segments)
+    ]
+    made.decision = journal.decision(number, state, score=made.score, best_index=made.best.index)
+    made.state = state
+    return made
+
+
+def study(*trials):
+    return Book(trials={trial.number: trial for trial in trials})
+
+
+def test_of_a_final_trial_only_the_best_generator_of_a_kept_one_stays():
+    one = ended(0, TrialState.COMPLETED, 2.0, 1.0, 3.0)
+    assert set(garbage(one, keep=True)) == {"c0", "c1", "c2", "g0", "g2"}
+    assert set(garbage(one, keep=False)) == {"c0", "c1", "c2", "g0", "g1", "g2"}
+
+
+def test_kept_are_the_best_completed_ones_those_once_named_and_the_registered():
+    book = study(*(ended(n, TrialState.COMPLETED, float(n)) for n in range(6)), ended(6, TrialState.DIVERGED, 0.0))
+    assert kept(book) == set(range(KEPT))
+    book.registrations.append(journal.registration(6))
+    book.finishes.append(journal.finish(5, 1))
+    assert kept(book) == {0, 1, 2, 5, 6}
+    assert [n for n, t in book.trials.items() if collected(book, t)] == [3, 4]
+
+
+def test_the_best_are_named_once_when_the_budget_is_used_up():
+    book = study(*(ended(n, TrialState.COMPLETED, float(-n)) for n in range(4)))
+    assert to_name(book, 5) is None
+    assert to_name(book, 4) == (3, 2, 1)
+    book.finishes.append(journal.finish(3, 2, 1))
+    assert to_name(book, 4) is None
+    book.trials[9] = trial(1.0, number=9)
+    book.finishes.clear()
+    assert to_name(book, 4) is None, "a trial is still to be trained"

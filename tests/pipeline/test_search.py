@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import HalvingConfig, RetryConfig
+from pipeline.config import HalvingConfig, RetryConfig, search_space, train_config, trial_seed
+from pipeline.ledger import Ledger
+from pipeline.records import TrialRecord
 from pipeline.store import open_store
+from search_spaces import defaults
 from tests.fakes import journal
 from tests.fakes.scripted_executor import Course
 from tests.fakes.search_bench import (
+    STUDY,
     Defaults,
-    DriverDiedError,
     MortalStore,
     answers,
     book,
@@ -128,30 +131,19 @@ def test_a_rule_that_only_warns_refuses_nothing(store):
     assert states(store) == ["completed"]
 
 
-def test_a_driver_that_died_before_it_refused_leaves_that_to_the_next(store):
+def test_a_trial_that_was_asked_for_and_not_refused_yet_is_refused_by_the_next_driver(store):
     search = config(trials=2)
-    asker = Defaults(search, refused=lambda number: number == 0)
-    with pytest.raises(DriverDiedError):
-        drive(store, search, executor(store, search, courses()), asker=_DiesAfterAsking(asker, store))
-    assert states(store) == ["running"]
+    [_, _, penalised] = defaults(search_space(search))
+    spec = journal.trial(0).spec.model_copy(
+        update={"params": penalised, "config": train_config(search, penalised, trial_seed(search.seed, 0))}
+    )
+    with Ledger.open(store, STUDY) as ledger:
+        ledger.append(journal.study(study=STUDY, config=search.model_dump(mode="json")))
+        ledger.append(TrialRecord(at=2.0, spec=spec))
     fake = executor(store, search, courses())
-    assert drive(store, search, fake, asker=asker)
+    assert drive(store, search, fake)
     assert states(store) == ["diverged", "completed"]
     assert {trial for _, trial, _ in fake.started} == {1}
-
-
-class _DiesAfterAsking:
-    """The driver dies when the trial's record has become durable."""
-
-    def __init__(self, asker, store):
-        self.asker, self.store = asker, store
-
-    def ask(self, number, trials):
-        self.store.fuse.left = 1  # it burns before a write and after it
-        return self.asker.ask(number, trials)
-
-    def origin(self, number):
-        return self.asker.origin(number)
 
 
 # -- losses ------------------------------------------------------------------------------------------------------------
@@ -180,8 +172,8 @@ def test_a_lost_trial_goes_first(store):
 @pytest.mark.parametrize(
     ("cause", "retries"),
     [
-        ("worker_lost", RetryConfig(worker_lost=2, out_of_memory=0)),
-        ("out_of_memory", RetryConfig(worker_lost=0, out_of_memory=2)),
+        ("worker_lost", RetryConfig(worker_lost=2, device_memory=0)),
+        ("device_memory", RetryConfig(worker_lost=0, device_memory=2)),
     ],
 )
 def test_a_trial_whose_retries_are_used_up_fails_and_another_takes_its_place(store, cause, retries):
@@ -194,9 +186,9 @@ def test_a_trial_whose_retries_are_used_up_fails_and_another_takes_its_place(sto
 
 
 def test_three_failures_in_a_row_stop_the_search(store):
-    search = config(trials=9, workers=1, retries=RetryConfig(worker_lost=0, out_of_memory=0))
-    fake = executor(store, search, courses(), choose=answers(*["segment"] * 3, *["out_of_memory"] * 3))
-    with pytest.raises(GansearchError, match="the last 3 trials failed, the latest of: worker-0: out_of_memory"):
+    search = config(trials=9, workers=1, retries=RetryConfig(worker_lost=0, device_memory=0))
+    fake = executor(store, search, courses(), choose=answers(*["segment"] * 3, *["device_memory"] * 3))
+    with pytest.raises(GansearchError, match="the last 3 trials failed, the latest of: worker-0: device_memory"):
         drive(store, search, fake)
     assert states(store) == ["completed", "failed", "failed", "failed"]
 

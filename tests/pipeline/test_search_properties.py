@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig, SearchConfig, first_params, search_space
 from pipeline.ledger import read_records
+from pipeline.policies import kept
 from pipeline.records import AttemptRecord, DecisionRecord, SegmentRecord, TrialState
 from pipeline.study import Sampler
 from tests.fakes.scripted_executor import Course
@@ -59,7 +60,7 @@ class Plan:
             if not deadly:
                 return [(worker, "segment") for worker in self.rng.sample(workers, 1)]
             some = self.rng.sample(workers, self.rng.randint(0, len(workers)))
-            causes = ["segment"] * 9 + ["worker_lost", "worker_lost", "out_of_memory", "user_error"]
+            causes = ["segment"] * 9 + ["worker_lost", "worker_lost", "device_memory", "checkpoint", "user_error"]
             return [(worker, self.rng.choice(causes)) for worker in some]
 
         return choice
@@ -98,7 +99,7 @@ def plans(draw: st.DrawFn) -> Plan:
         trials=draw(st.integers(1, 5)),
         workers=draw(st.integers(1, 3)),
         halving=halving,
-        retries=RetryConfig(worker_lost=draw(st.integers(0, 2)), out_of_memory=draw(st.integers(0, 1))),
+        retries=RetryConfig(worker_lost=draw(st.integers(0, 2)), device_memory=draw(st.integers(0, 1)), checkpoint=1),
         train={
             "steps": segments * 10 - draw(st.sampled_from([0, 0, 3])),
             "checkpoint_every": draw(st.integers(1, 3)),
@@ -136,7 +137,7 @@ def test_every_trial_is_decided_once_whatever_dies(plan: Plan):
     _each_trial_has_one_end(plan, seen)
     for trial in seen.trials.values():
         _a_trial_ended_as_it_had_to(plan, trial)
-        _exactly_what_is_needed_is_kept(plan, trial)
+        _exactly_what_is_needed_is_kept(plan, trial, trial.number in kept(seen))
 
 
 def _each_trial_has_one_end(plan: Plan, seen: Book) -> None:
@@ -164,25 +165,23 @@ def _a_trial_ended_as_it_had_to(plan: Plan, trial: Trial) -> None:
     early = {TrialState.FAILED} | ({TrialState.PRUNED} if plan.search.halving.enabled else set())
     assert trial.state is expected or (expected is None and trial.state in early)
     if trial.state is TrialState.FAILED:
-        budget = {"worker_lost": plan.search.retries.worker_lost, "out_of_memory": plan.search.retries.out_of_memory}
         cause = trial.losses[-1].cause
-        assert sum(loss.cause == cause for loss in trial.losses) > budget.get(cause, 0)
+        assert sum(loss.cause == cause for loss in trial.losses) > getattr(plan.search.retries, cause, 0)
     scores = [score for score in course.scores[: len(stops)] if score is not None]
     wanted = scores and (scores[-1] if trial.spec.config.score_at == "last" else min(scores))
     assert trial.decision.score == (wanted if scores else None)
 
 
-def _exactly_what_is_needed_is_kept(plan: Plan, trial: Trial) -> None:
+def _exactly_what_is_needed_is_kept(plan: Plan, trial: Trial, is_kept: bool) -> None:
     results = [segment.result for segment in trial.segments]
     for result in results:
         assert plan.store.get(result.history)
         assert plan.store.get(result.samples)
-    checkpoints = [result.checkpoint for result in results if result.checkpoint]
-    best = {trial.best.result.generator} if trial.best else set()
-    kept = {d for d in [*checkpoints, *(r.generator for r in results)] if d in plan.store.blobs}
+    best = {trial.best.result.generator} if trial.best and is_kept else set()
+    there = {d for r in results for d in (r.checkpoint, r.generator) if d in plan.store.blobs}
     if trial.state is not TrialState.FAILED:  # its last segments may have been trained again and then been lost
-        assert kept == {*checkpoints[-2:], *best}
-    assert kept >= {*checkpoints[-2:], *best}
+        assert there == best
+    assert there >= best
 
 
 @settings(max_examples=12, deadline=None)
