@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
-import os
-import secrets
-import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import ray_options  # before ray, which reads the environment  # isort: skip
+
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RaySystemError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayTaskError
 
 from pipeline.actor import Actor
-from pipeline.ports import Job, Loss, Prepared, cause_of, sentence
+from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, cause_of, sentence
+from pipeline.ray_errors import before_training, loss
 from pipeline.records import SegmentResult
-from pipeline.resources import capacity, gpu_share, shortfall, totals
+from pipeline.resources import capacity, gpu_share, is_dead, shortfall, totals
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, GansearchError, Unreachable
 
 logger = logging.getLogger(__name__)
 
-OBJECT_STORE_BYTES = 200 * 2**20  # answers are small: everything large goes through the store
-SHIPPED_PACKAGES = ("pipeline", "trainers", "search_spaces")
+LOOK, NEWS = 0.5, 10.0  # seconds between two looks at whether to stop, and between two lines for the user
 LOCAL_PATIENCE, CLUSTER_PATIENCE, END_PATIENCE = 180.0, 600.0, 10.0  # seconds
+ROOM_PATIENCE = 10.0  # seconds that a worker out of reach may keep the place that the one in its stead waits for
+NO_FAULT_OF_THE_WORKER = ("user_error", "checkpoint")  # causes after which its process is as good as before
 
 
 @dataclass
 class _Slot:
-    """A worker's name keeps its slot; the actor in it may be replaced."""
+    """An actor under its worker's name, and the job that it holds."""
 
+    name: str
     host: Any
     opened: Any  # reference to the answer of `open`
     since: float  # monotonic seconds when the actor was asked for
+    trial: int = -1
+    attempt: int = -1
+    calls: int = 0  # made so far
     call: Any = None  # reference to the outstanding answer
+    late: Any = None  # reference to what it says once it is in reach again
 
 
 class RayExecutor:
@@ -54,11 +56,13 @@ class RayExecutor:
             A Ray that this process has initialised already is used and left running.
         worker: "module:name" of the class that the actors make.
         modules: further top-level modules that the workers import: they and our packages are sent to the cluster.
+        should_stop: asked often while the first answers are waited for.
         patience: seconds to wait until every worker has its place; None is 180 here and 600 on a cluster that can grow.
 
     Raises:
         Unreachable: Ray does not start or answer, or has no room for the workers.
         ConfigError: `workers`, `gpus_per_worker` or `address` breaks its rule.
+        StoppedError: `should_stop` said so.
     """
 
     def __init__(
@@ -71,15 +75,18 @@ class RayExecutor:
         worker: str = "pipeline.worker:Worker",
         modules: Sequence[str] = (),
         patience: float | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, but got workers={workers}")
         self.workers = tuple(f"worker-{number}" for number in range(workers))
         self._slots: dict[str, _Slot] = {}
+        self._unreachable: list[_Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
+        self._should_stop = should_stop
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            _start_ray(workers, address, modules)
+            ray_options.begin(ray.init, ray.shutdown, workers, address, modules)
         try:
             share = gpu_share(gpus_per_worker, workers, totals(ray.nodes())[1])
             self._share, self._spawn = share, functools.partial(_spawn, store_uri, worker, share)
@@ -96,31 +103,32 @@ class RayExecutor:
         """Return what `function` returns on the first worker; it must be importable there."""
         return self._ask(self._slots[self.workers[0]].host.call.remote(function))
 
-    def prepare(self, config: TrainConfig) -> Prepared:
-        """Load the data and train the extractor on the first worker, and return what became of it.
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
+        """Load the data and train the extractor on the first worker; see the Executor port.
 
         Raises:
             Unreachable: the worker died of it.
             GansearchError: the worker's own, of the same class.
         """
-        prepared: Prepared = self._ask(self._slots[self.workers[0]].host.prepare.remote(config))
+        prepared: Prepared = self._ask(self._slots[self.workers[0]].host.prepare.remote(config, extractor))
         return prepared
 
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
         slot = self._idle(worker)
-        slot.call = slot.host.start.remote(job)
+        slot.trial, slot.attempt = job.spec.number, job.attempt
+        slot.calls, slot.call = slot.calls + 1, slot.host.start.remote(job)
 
     def advance(self, worker: str) -> None:
         """Ask a worker for its next segment; see the Executor port."""
         slot = self._idle(worker)
-        slot.call = slot.host.advance.remote()
+        slot.calls, slot.call = slot.calls + 1, slot.host.advance.remote()
 
-    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
+    def next(self, timeout: float) -> list[Answer]:
         """Wait for at least one answer, or for `timeout` seconds; see the Executor port."""
         if self._error is None:
-            answers = [(name, self._answer(name)) for name in self._answered(timeout)]
-            given = [(name, answer) for name, answer in answers if answer is not None]
+            answers = [self._answer(slot) for slot in self._answered(timeout)]
+            given = [answer for answer in answers if answer is not None] + self._late_answers()
             if given or self._error is None:
                 return given
         error, self._error = self._error, None
@@ -128,27 +136,29 @@ class RayExecutor:
 
     def close(self) -> None:
         """End the workers and whatever they are doing, and Ray where this executor started it."""
-        slots, self._slots = list(self._slots.values()), {}
+        slots = [*self._slots.values(), *self._unreachable]
+        self._slots, self._unreachable = {}, []
         if slots and ray.is_initialized():
             for slot in slots:
                 ray.kill(slot.host)
             # A killed actor answers with an error: then it is gone.
-            ray.wait([slot.host.open.remote() for slot in slots], num_returns=len(slots), timeout=END_PATIENCE)
+            ray.wait([slot.host.late.remote(0) for slot in slots], num_returns=len(slots), timeout=END_PATIENCE)
         if self._owns_ray:
             self._owns_ray = False
             ray.shutdown()
 
     def _ask(self, reference: Any) -> Any:
+        """Return an answer that is waited for before there are trials, unless somebody wants the search to stop."""
+        while not ray.wait([reference], timeout=LOOK)[0]:
+            self._stop_if_asked()
         try:
             return ray.get(reference)
-        except RayTaskError as error:
-            if isinstance(error.cause, ImportError):
-                mend = "every node needs the driver's packages"
-                raise Unreachable(f"a worker cannot start: {sentence(error.cause)}; {mend}") from error
-            raise error.cause from None
         except RayError as error:
-            message = f"a worker died before the first trial: {sentence(error)}; Ray's logs of it say more"
-            raise Unreachable(message) from error
+            raise before_training(error) from error
+
+    def _stop_if_asked(self) -> None:
+        if self._should_stop():
+            raise StoppedError("stopped before the first trial began; the same command begins again")
 
     def _idle(self, worker: str) -> _Slot:
         slot = self._slots[worker]
@@ -156,9 +166,9 @@ class RayExecutor:
             raise RuntimeError(f"{worker} has not answered its last call yet")
         return slot
 
-    def _answered(self, timeout: float) -> list[str]:
+    def _answered(self, timeout: float) -> list[_Slot]:
         """Return the workers whose answer is there, after waiting for at least one."""
-        calls = {slot.call: name for name, slot in self._slots.items() if slot.call is not None}
+        calls = {slot.call: slot for slot in self._slots.values() if slot.call is not None}
         if not calls:
             return []
         ready, _ = ray.wait(list(calls), timeout=timeout)
@@ -166,30 +176,62 @@ class RayExecutor:
             ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         else:
             self._mention_homeless()
-        return sorted((calls[reference] for reference in ready), key=self.workers.index)
+        return [slot for reference, slot in calls.items() if reference in ready]
 
-    def _answer(self, name: str) -> SegmentResult | Loss | None:
+    def _answer(self, slot: _Slot) -> Answer | None:
         """Return a worker's answer, its actor replaced if need be; None where its error waits to be raised."""
-        slot = self._slots[name]
         reference, slot.call = slot.call, None
+        out_of_reach = False
         try:
-            answer: SegmentResult | Loss = ray.get(reference)
+            result: SegmentResult | Loss = ray.get(reference)
         except RayTaskError as error:
             if isinstance(error.cause, GansearchError):
                 self._error = error.cause
                 return None
-            answer = Loss(cause=cause_of(error.cause), detail=sentence(error.cause), traceback=str(error))
+            result = Loss(cause=cause_of(error.cause), detail=sentence(error.cause), traceback=str(error))
         except RaySystemError as error:
             self._error = Unreachable(f"Ray itself has failed: {sentence(error)}; the same command goes on")
             return None
-        except OutOfMemoryError as error:
-            answer = Loss(cause="out_of_memory", detail=f"{name} was ended for its memory", traceback=str(error))
-        except RayError as error:  # died, or out of reach: then it is ended, since its state is not known
-            answer = Loss(cause="worker_lost", detail=sentence(error), traceback=str(error))
-        if isinstance(answer, Loss) and answer.cause != "user_error":
+        except RayError as error:
+            out_of_reach = isinstance(error, ActorUnavailableError)
+            result = loss(error, slot.name, node_dead=_on_dead_node(slot))
+        if isinstance(result, Loss) and result.cause not in NO_FAULT_OF_THE_WORKER:
+            if out_of_reach:
+                slot.late = slot.host.late.remote(slot.calls)
+                self._unreachable.append(slot)
+            else:
+                ray.kill(slot.host)
+            self._slots[slot.name] = self._spawn(slot.name)
+        return Answer(slot.name, slot.trial, slot.attempt, result)
+
+    def _late_answers(self) -> list[Answer]:
+        """Look, without waiting, after the workers that were out of reach, so that none trains on unseen."""
+        found = []
+        for slot in list(self._unreachable):
+            result: SegmentResult | Loss | None = None
+            if ray.wait([slot.late], timeout=0)[0]:
+                try:
+                    result = ray.get(slot.late)
+                    logger.warning(
+                        "%s, which was out of reach, is back; another has its place, so it is ended", slot.name
+                    )
+                except ActorUnavailableError:
+                    slot.late = slot.host.late.remote(slot.calls)
+                    continue
+                except RayError as error:
+                    logger.info("%s, which was out of reach, has died: %s", slot.name, sentence(error))
+            elif not self._stands_in_the_way(slot):
+                continue
             ray.kill(slot.host)
-            self._slots[name] = self._spawn()
-        return answer
+            self._unreachable.remove(slot)
+            if result is not None:
+                found.append(Answer(slot.name, slot.trial, slot.attempt, result))
+        return found
+
+    def _stands_in_the_way(self, slot: _Slot) -> bool:
+        """Tell whether the worker in the stead of one that is out of reach has waited long enough for a place."""
+        waits = self._slots[slot.name]
+        return time.monotonic() - waits.since > ROOM_PATIENCE and not _has_opened(waits)
 
     def _place(self, *, may_grow: bool, patience: float | None) -> None:
         """Make the actors and wait until each has its place; Ray itself would wait for ever without a word."""
@@ -199,19 +241,22 @@ class RayExecutor:
             if not may_grow:
                 raise Unreachable(self._shortfall())
             logger.warning("giving the cluster %g s to grow: %s", wait, self._shortfall())
-        self._slots = {name: self._spawn() for name in self.workers}  # what an autoscaler sees
+        self._slots = {name: self._spawn(name) for name in self.workers}  # what an autoscaler sees
         deadline, opened = time.monotonic() + wait, [slot.opened for slot in self._slots.values()]
+        tell = time.monotonic() + NEWS
         while True:
-            step = max(0.0, min(10.0, deadline - time.monotonic()))
-            ready, missing = ray.wait(opened, num_returns=workers, timeout=step)
+            ready, missing = ray.wait(opened, num_returns=workers, timeout=min(LOOK, wait))
             for reference in ready:
                 self._ask(reference)
             if not missing:
                 return
+            self._stop_if_asked()
             if time.monotonic() >= deadline:
                 raise Unreachable(f"after {wait:g} s {len(ready)} of them had a place: {self._shortfall()}")
-            why = self._shortfall() if capacity(ray.nodes(), self._share) < workers else "they are starting"
-            logger.warning("waiting for %d of %d workers: %s", len(missing), workers, why)
+            if time.monotonic() >= tell:
+                tell += NEWS
+                why = self._shortfall() if capacity(ray.nodes(), self._share) < workers else "they are starting"
+                logger.warning("waiting for %d of %d workers: %s", len(missing), workers, why)
 
     def _shortfall(self) -> str:
         mend = "lower workers or gpus_per_worker, wait for other work to end, or add nodes"
@@ -221,73 +266,31 @@ class RayExecutor:
         """Say which replaced workers still have no place, some time after they were asked for."""
         for name, slot in self._slots.items():
             late = slot.call is not None and time.monotonic() - slot.since > LOCAL_PATIENCE
-            if late and not ray.wait([slot.opened], timeout=0)[0]:
+            if late and not _has_opened(slot):
                 slot.since = time.monotonic()
                 logger.warning("%s waits for a new place: %s", name, self._shortfall())
 
 
-def _spawn(store_uri: str, worker: str, share: float) -> _Slot:
-    env = {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    if share == 0:
-        env["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves it alone where no GPU is asked for
-    elif share < 1:
-        # A trial that needs more than its part fails alone, and not its neighbour; CUDA's contexts need the rest.
-        env["PYTORCH_ALLOC_CONF"] = f"per_process_memory_fraction:{0.95 * share:.4f}"
+def _spawn(store_uri: str, worker: str, share: float, name: str) -> _Slot:
     options = {"num_cpus": 1, "num_gpus": share, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-    host = ray.remote(Actor).options(**options, runtime_env={"env_vars": env}).remote(store_uri, worker)
-    return _Slot(host=host, opened=host.open.remote(), since=time.monotonic())
+    env = {"env_vars": ray_options.worker_environment(share)}
+    host = ray.remote(Actor).options(**options, runtime_env=env).remote(store_uri, worker)
+    return _Slot(name=name, host=host, opened=host.open.remote(_node_id), since=time.monotonic())
 
 
-def _start_ray(workers: int, address: str | None, modules: Sequence[str]) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unasked
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
-            # Ray would write a token into the home directory, readable by everybody.
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
-        options = where | {"object_store_memory": OBJECT_STORE_BYTES} | quiet
-        mend = "RAY_TMPDIR names a short, writable directory for its files"
-    else:
-        _probe(address)
-        paths = [_path(name) for name in (*SHIPPED_PACKAGES, *modules)]
-        options = {"address": address, "runtime_env": {"py_modules": paths}} | quiet
-        mend = "this machine must be a node of the cluster, with its Ray and Python versions and its token"
-        mend += " (RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
+def _node_id() -> str:
+    """Run by the actor: which of `ray.nodes` it is on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _has_opened(slot: _Slot) -> bool:
+    return bool(ray.wait([slot.opened], timeout=0)[0])
+
+
+def _on_dead_node(slot: _Slot) -> bool:
+    if not _has_opened(slot):
+        return False
     try:
-        with _own_signals():
-            ray.init(**options)
-    except (RayError, OSError, RuntimeError, ValueError, AssertionError) as error:
-        ray.shutdown()
-        place = "here" if address is None else f"at {address}"
-        raise Unreachable(f"Ray does not answer {place}: {sentence(error)}; {mend}") from error
-
-
-def _path(name: str) -> str:
-    module = importlib.import_module(name)
-    return str(next(iter(getattr(module, "__path__", [])), module.__file__))
-
-
-def _probe(address: str) -> None:
-    """Find out within seconds whether anything listens; Ray itself takes its time."""
-    if address == "auto":
-        return
-    host, colon, port = address.rpartition(":")
-    if "://" in address or not colon or not port.isdecimal():
-        raise ConfigError(f"address must be auto or host:port, but got address={address}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as error:
-        mend = "start it (ray start --head), or leave --address out to run here"
-        raise Unreachable(f"no Ray cluster answers at {address}: {sentence(error)}; {mend}") from error
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep our handler of SIGTERM: ray.init puts its own in its place."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        return is_dead(ray.nodes(), ray.get(slot.opened)["node_id"])
+    except RayError:
+        return False  # it died before it could tell where it was

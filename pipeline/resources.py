@@ -8,7 +8,13 @@ from typing import Any
 
 from trainers.errors import ConfigError
 
-Node = Mapping[str, Any]  # a row of ray.nodes(): {"Alive": bool, "Resources": {"CPU": float, "GPU": float, ...}}
+# A row of ray.nodes(): {"NodeID": str, "Alive": bool, "Resources": {"CPU": float, "GPU": float, ...}, ...}
+Node = Mapping[str, Any]
+
+
+def is_dead(nodes: Sequence[Node], node_id: str) -> bool:
+    """Tell whether a node is known to be dead; one that is in no row is not."""
+    return any(node["NodeID"] == node_id and not node["Alive"] for node in nodes)
 
 
 def totals(nodes: Sequence[Node]) -> tuple[float, float]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.ports import Job, Prepared
+from pipeline.ports import CorruptCheckpointError, Job, Prepared
 from pipeline.records import SegmentResult
 from pipeline.store import open_store
 from trainers import data, evaluation, loop
 from trainers.config import TrainConfig
 from trainers.environment import configure, describe
+from trainers.errors import IntegrityError
 from trainers.history import to_bytes
 from trainers.loop import Segment
-from trainers.state import load
+from trainers.state import TrainState, load
 
 
 class Worker:
@@ -29,16 +30,26 @@ class Worker:
         self._owner = ""  # key of the trial: equal trainings of two studies must not share what either may discard
         self._extractors: dict[str, bytes] = {}
 
-    def prepare(self, config: TrainConfig) -> Prepared:
-        """Load the data and train the feature extractor that the trials share."""
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
+        """Load the data and train the feature extractor that the trials share.
+
+        Args:
+            config: of a training.
+            extractor: blob of one that was trained before; then none is trained.
+
+        Raises:
+            DataError: the data set cannot be read.
+            ConfigError: no training can be built from the configuration.
+            IntegrityError: the extractor is not in the store as it was put there.
+        """
         device = configure(config)
         dataset = data.load(config.data)
-        extractor = evaluation.train_extractor(dataset)
-        evaluator = evaluation.make_evaluator(config, dataset, extractor)
-        loop.Training(config, extractor)  # what cannot be built is said before there is a study
+        weights = self._extractor(extractor) if extractor is not None else evaluation.train_extractor(dataset)
+        evaluator = evaluation.make_evaluator(config, dataset, weights)
+        loop.Training(config, weights)  # what cannot be built is said before there is a study
         return Prepared(
             metric=evaluator.metric,
-            extractor=None if extractor is None else self._store.put(extractor),
+            extractor=None if weights is None else self._store.put(weights),
             data={
                 "name": dataset.name,
                 "digest": dataset.digest,
@@ -51,9 +62,14 @@ class Worker:
         )
 
     def start(self, job: Job) -> SegmentResult:
-        """Begin a trial, or go on from its checkpoint, and train the first segment."""
+        """Begin a trial, or go on from its checkpoint, and train the first segment.
+
+        Raises:
+            CorruptCheckpointError: the checkpoint is missing, has other bytes than its digest says, or is none.
+        """
         config = job.spec.config
-        state = None if job.checkpoint is None else load(self._store.get(job.checkpoint))
+        self._segments = iter(())  # whatever comes of this job, the one before it is gone
+        state = None if job.checkpoint is None else self._state(job.checkpoint)
         self._checkpoint_every, self._owner = config.checkpoint_every, job.spec.key
         self._segments = loop.train(config, state, extractor=self._extractor(job.extractor))
         return self.advance()
@@ -74,6 +90,12 @@ class Worker:
             seconds=segment.seconds,
             environment=segment.environment,
         )
+
+    def _state(self, checkpoint: str) -> TrainState:
+        try:
+            return load(self._store.get(checkpoint))
+        except IntegrityError as error:
+            raise CorruptCheckpointError(checkpoint, error) from error
 
     def _extractor(self, digest: str | None) -> bytes | None:
         if digest is None:

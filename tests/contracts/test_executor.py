@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.ports import Executor, Loss
+from pipeline.ports import Answer, Executor, Loss
 from pipeline.ray_executor import RayExecutor
 from pipeline.records import SegmentResult
 from tests.fakes.inline_executor import InlineExecutor
@@ -30,9 +30,9 @@ def executor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def answer(executor: Executor, do: str, worker: str = "worker-0", number: int = 0) -> SegmentResult | Loss:
     executor.start(worker, job(do, number))
-    [(name, given)] = executor.next(TIMEOUT)
-    assert name == worker
-    return given
+    [given] = executor.next(TIMEOUT)
+    assert given[:3] == (worker, number, 0)
+    return given.result
 
 
 def test_workers_are_named_by_their_number(executor: Executor):
@@ -40,7 +40,12 @@ def test_workers_are_named_by_their_number(executor: Executor):
 
 
 def test_prepare_returns_what_the_worker_found(executor: Executor):
-    assert executor.prepare(TrainConfig()).metric == "frechet"
+    prepared = executor.prepare(TrainConfig())
+    assert (prepared.metric, prepared.extractor) == ("frechet", "f" * 64)
+
+
+def test_prepare_goes_by_the_extractor_that_it_is_given(executor: Executor):
+    assert executor.prepare(TrainConfig(), "e" * 64).extractor == "e" * 64
 
 
 def test_prepare_raises_the_workers_own_error(executor: Executor):
@@ -52,10 +57,18 @@ def test_prepare_raises_the_workers_own_error(executor: Executor):
 def test_a_job_goes_on_segment_by_segment(executor: Executor):
     first = answer(executor, "train")
     executor.advance("worker-0")
-    [(_, second)] = executor.next(TIMEOUT)
+    [second] = executor.next(TIMEOUT)
     assert isinstance(first, SegmentResult)
-    assert isinstance(second, SegmentResult)
-    assert [(first.start, first.stop), (second.start, second.stop)] == [(0, 10), (10, 20)]
+    assert isinstance(second.result, SegmentResult)
+    assert [(first.start, first.stop), (second.result.start, second.result.stop)] == [(0, 10), (10, 20)]
+
+
+def test_an_answer_names_the_trial_and_the_attempt_that_it_is_of(executor: Executor):
+    executor.start("worker-1", job("train", number=7, attempt=3))
+    [first] = executor.next(TIMEOUT)
+    executor.advance("worker-1")
+    [second] = executor.next(TIMEOUT)
+    assert first[:3] == second[:3] == ("worker-1", 7, 3)
 
 
 def test_each_call_has_one_answer_and_nothing_outstanding_has_none(executor: Executor):
@@ -63,9 +76,9 @@ def test_each_call_has_one_answer_and_nothing_outstanding_has_none(executor: Exe
         executor.start(worker, job("train", number))
     given: dict[str, SegmentResult | Loss] = {}
     while len(given) < 2:
-        for worker, result in executor.next(TIMEOUT):
-            assert worker not in given
-            given[worker] = result
+        for answer in executor.next(TIMEOUT):
+            assert answer.worker not in given
+            given[answer.worker] = answer.result
     assert {worker: getattr(result, "score", None) for worker, result in given.items()} == {
         "worker-0": 0.0,
         "worker-1": 1.0,
@@ -95,19 +108,29 @@ def test_an_exception_of_the_training_is_a_loss_with_its_traceback(executor: Exe
     assert isinstance(answer(executor, "train"), SegmentResult)
 
 
-@pytest.mark.parametrize(("do", "cause"), [("memory", "out_of_memory"), ("exit", "worker_lost")])
+def test_a_corrupt_checkpoint_is_a_loss_that_names_its_blob_and_keeps_the_worker(executor: Executor):
+    before = executor.prepare(TrainConfig()).data["pid"]
+    loss = answer(executor, "checkpoint")
+    assert isinstance(loss, Loss)
+    assert (loss.cause, loss.blob) == ("checkpoint", "c" * 64)
+    assert "it is missing" in loss.detail
+    assert executor.prepare(TrainConfig()).data["pid"] == before
+
+
+@pytest.mark.parametrize(("do", "cause"), [("memory", "host_memory"), ("exit", "worker_lost")])
 def test_a_worker_that_is_lost_comes_back_under_its_name_and_without_its_job(executor: Executor, do: str, cause: str):
     loss = answer(executor, do, "worker-1")
     assert isinstance(loss, Loss)
     assert loss.cause == cause
     executor.advance("worker-1")
-    [(_, jobless)] = executor.next(TIMEOUT)
-    assert isinstance(jobless, Loss)  # a fresh worker: the old one's job is not in it
+    [jobless] = executor.next(TIMEOUT)
+    assert isinstance(jobless.result, Loss)  # a fresh worker: the old one's job is not in it
     assert isinstance(answer(executor, "train", "worker-1"), SegmentResult)
 
 
 def test_our_own_error_keeps_its_class_and_no_other_answer_is_lost_by_it(executor: Executor):
-    given, raised = [], []
+    given: list[Answer] = []
+    raised: list[str] = []
     for number in range(20):  # often enough that both answers are there at once
         executor.start("worker-0", job("train", number))
         executor.start("worker-1", job("integrity"))
@@ -117,5 +140,5 @@ def test_our_own_error_keeps_its_class_and_no_other_answer_is_lost_by_it(executo
             except IntegrityError as error:
                 raised.append(str(error))
     assert raised == ["blob abc is corrupt"] * 20
-    assert [getattr(result, "score", None) for _, result in given] == [float(number) for number in range(20)]
+    assert [getattr(answer.result, "score", None) for answer in given] == [float(number) for number in range(20)]
     assert isinstance(answer(executor, "train", "worker-1"), SegmentResult)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.ports import Job, Loss, Prepared, attempt
+from pipeline.ports import Answer, Job, Loss, Prepared, attempt
 from pipeline.records import SegmentResult
 from trainers.config import TrainConfig
 
@@ -15,19 +15,21 @@ class InlineExecutor:
         self.workers = tuple(f"worker-{number}" for number in range(workers))
         self._make_worker = make_worker
         self._held = {name: make_worker() for name in self.workers}
+        self._jobs: dict[str, Job] = {}
         self._calls: dict[str, Callable[[], SegmentResult]] = {}
 
-    def prepare(self, config: TrainConfig) -> Prepared:
-        prepared: Prepared = self._held[self.workers[0]].prepare(config)
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
+        prepared: Prepared = self._held[self.workers[0]].prepare(config, extractor)
         return prepared
 
     def start(self, worker: str, job: Job) -> None:
         self._call(worker, lambda: self._held[worker].start(job))
+        self._jobs[worker] = job
 
     def advance(self, worker: str) -> None:
         self._call(worker, self._held[worker].advance)
 
-    def next(self, timeout: float) -> list[tuple[str, SegmentResult | Loss]]:
+    def next(self, timeout: float) -> list[Answer]:
         if not self._calls:
             return []
         worker = next(iter(self._calls))
@@ -35,9 +37,10 @@ class InlineExecutor:
             answer = attempt(self._calls.pop(worker))
         except SystemExit:
             answer = Loss(cause="worker_lost", detail=f"{worker} died")
-        if isinstance(answer, Loss) and answer.cause != "user_error":
+        if isinstance(answer, Loss) and answer.cause not in ("user_error", "checkpoint"):
             self._held[worker] = self._make_worker()
-        return [(worker, answer)]
+        job = self._jobs[worker]
+        return [Answer(worker, job.spec.number, job.attempt, answer)]
 
     def close(self) -> None:
         self._calls.clear()

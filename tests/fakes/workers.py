@@ -3,9 +3,10 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
-from pipeline.ports import Job, Prepared
+from pipeline.ports import CorruptCheckpointError, Job, Prepared
 from pipeline.records import SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
 from trainers.errors import DataError, IntegrityError
@@ -14,13 +15,17 @@ ENVIRONMENT = Environment(device="cpu", cpu="x", python="3", torch="2", numpy="2
 SCRIPTED = "tests.fakes.workers:ScriptedWorker"
 
 
-def job(do: str, number: int = 0) -> Job:
+def job(do: str, number: int = 0, attempt: int = 0) -> Job:
     spec = TrialSpec(number=number, key=f"uid/{number}", params={"do": do}, config=TrainConfig())
-    return Job(spec=spec, attempt=0, checkpoint=None, extractor=None)
+    return Job(spec=spec, attempt=attempt, checkpoint=None, extractor=None)
 
 
 class ScriptedWorker:
-    """`do` is train, raise, memory, integrity, exit, meet (wait until every party is here) or hang."""
+    """Does what the name in `do` says, which may have a number after a '-'.
+
+    train, raise, memory, integrity, checkpoint, exit, hang; eat: until there is no memory left; meet: wait until so
+    many are here; wait: until the file `go-on` is there.
+    """
 
     def __init__(self, store_uri: str) -> None:
         if store_uri == "missing":
@@ -29,10 +34,11 @@ class ScriptedWorker:
         self.job: Job | None = None
         self.step = 0
 
-    def prepare(self, config: TrainConfig) -> Prepared:
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         if config.seed == 13:
             raise DataError("data/unlucky.idx is not there; fetch it")
-        return Prepared(metric="frechet", extractor=None, data={"pid": os.getpid()}, environment=ENVIRONMENT)
+        trained = "f" * 64 if extractor is None else extractor
+        return Prepared(metric="frechet", extractor=trained, data={"pid": os.getpid()}, environment=ENVIRONMENT)
 
     def start(self, job: Job) -> SegmentResult:
         self.job, self.step = job, 0
@@ -40,26 +46,38 @@ class ScriptedWorker:
 
     def advance(self) -> SegmentResult:
         assert self.job is not None
-        do = str(self.job.spec.params["do"])
-        {"raise": self._raise, "memory": self._memory, "integrity": self._integrity, "exit": sys.exit}.get(
-            do.split("-", maxsplit=1)[0], self._work
-        )()
+        do, _, number = str(self.job.spec.params["do"]).partition("-")
+        if do != "train":
+            getattr(self, f"_{do}")(*map(int, number.split()))
         self.step += 10
         return SegmentResult(
             start=self.step - 10, stop=self.step, history="0" * 64, samples=None, checkpoint=None, generator=None,
             scores={"frechet": float(self.job.spec.number)}, seconds=0.0, environment=ENVIRONMENT,
         )  # fmt: skip
 
-    def _work(self) -> None:
-        do = str(self.job.spec.params["do"])
-        if do == "hang":
-            (self.folder / "hanging").touch()
-            signal.pause()
-        if do.startswith("meet"):  # true only if all of them run at once: each waits for all others' files
-            parties = int(do.split("-")[1])
-            (self.folder / f"here-{self.job.spec.number}").touch()
-            while len(list(self.folder.glob("here-*"))) < parties:
-                os.sched_yield()
+    def _exit(self) -> None:
+        sys.exit()
+
+    def _hang(self) -> None:
+        (self.folder / "hanging").touch()
+        signal.pause()
+
+    def _wait(self) -> None:
+        (self.folder / "waiting").touch()
+        while not (self.folder / "go-on").exists():
+            time.sleep(0.01)
+
+    def _meet(self, parties: int) -> None:
+        """Return only where all of them run at once: each waits for all others' files."""
+        (self.folder / f"here-{self.job.spec.number}").touch()
+        while len(list(self.folder.glob("here-*"))) < parties:
+            os.sched_yield()
+
+    def _eat(self) -> None:
+        food = []
+        for _ in range(400):  # at most 20 GB, and slowly enough to be seen
+            food.append(b"1" * 50_000_000)
+            time.sleep(0.05)
 
     def _raise(self) -> None:
         raise ZeroDivisionError("the loss divides by zero\nmore about it")
@@ -69,3 +87,6 @@ class ScriptedWorker:
 
     def _integrity(self) -> None:
         raise IntegrityError("blob abc is corrupt")
+
+    def _checkpoint(self) -> None:
+        raise CorruptCheckpointError("c" * 64, "it is missing")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pipeline.ledger import read_book
-from pipeline.ray_executor import OBJECT_STORE_BYTES
+from pipeline.ray_options import OBJECT_STORE_BYTES
 from pipeline.store import open_store
 from tests.command_line import TIMEOUT, alive, document, free_port, gansearch, refusal, wait_for
 

@@ -19,8 +19,9 @@ import psutil
 import pytest
 import ray
 
-from pipeline.ports import Loss
-from pipeline.ray_executor import OBJECT_STORE_BYTES, RayExecutor
+from pipeline.ports import Answer, Loss
+from pipeline.ray_executor import RayExecutor
+from pipeline.ray_options import OBJECT_STORE_BYTES
 from pipeline.records import SegmentResult
 from tests.fakes.workers import SCRIPTED, job
 from trainers.errors import ConfigError, DataError, Unreachable
@@ -72,10 +73,10 @@ def meet(executor: RayExecutor) -> None:
     """Every worker waits for all others: this ends only if they run at the same time."""
     for number, worker in enumerate(executor.workers):
         executor.start(worker, job(f"meet-{len(executor.workers)}", number))
-    given: list[tuple[str, SegmentResult | Loss]] = []
+    given: list[Answer] = []
     while len(given) < len(executor.workers):
         given += executor.next(TIMEOUT) or pytest.fail("no answer in time")
-    assert all(isinstance(result, SegmentResult) for _, result in given)
+    assert all(isinstance(answer.result, SegmentResult) for answer in given)
 
 
 def test_two_workers_train_at_once_each_on_a_gpu_of_its_own_and_ray_outlives_them(make):
@@ -103,13 +104,13 @@ def test_cpu_workers_see_no_gpu_and_a_killed_one_comes_back(make, tmp_path: Path
     assert executor.next(0.0) == []
     wait_for((tmp_path / "hanging").exists)
     os.kill(before["pid"], signal.SIGKILL)
-    [(name, loss)] = executor.next(TIMEOUT)
-    assert isinstance(loss, Loss)
-    assert (name, loss.cause) == ("worker-0", "worker_lost")
+    [lost] = executor.next(TIMEOUT)
+    assert isinstance(lost.result, Loss)
+    assert (lost.worker, lost.result.cause) == ("worker-0", "worker_lost")
 
     executor.start("worker-0", job("train"))
-    [(_, result)] = executor.next(TIMEOUT)
-    assert isinstance(result, SegmentResult)
+    [answer] = executor.next(TIMEOUT)
+    assert isinstance(answer.result, SegmentResult)
     after = executor.worker_info()["worker-0"]
     assert after["pid"] != before["pid"]
     assert after["cuda_visible_devices"] == ""
@@ -163,7 +164,7 @@ with stdout_to_stderr() as data:
     mine = signal.getsignal(signal.SIGTERM)
     executor = RayExecutor(sys.argv[1], 1, worker=SCRIPTED)
     executor.start("worker-0", job("exit"))  # Ray prints about it
-    [(_, loss)] = executor.next(60)
+    [(*_, loss)] = executor.next(60)
     executor.start("worker-0", job("meet-2"))
     interrupted = False
     try:
@@ -171,7 +172,7 @@ with stdout_to_stderr() as data:
     except KeyboardInterrupt:
         interrupted = True
     open(sys.argv[1] + "/here-1", "w").close()
-    [(_, result)] = executor.next(60)
+    [(*_, result)] = executor.next(60)
     info = executor.worker_info()
     executor.close()
     same = signal.getsignal(signal.SIGTERM) is mine
@@ -185,7 +186,7 @@ with stdout_to_stderr() as data:
             executor.start(worker, job("meet-2", number))
         steps = []
         while len(steps) < 2:
-            steps += [result.stop for _, result in executor.next(60)]
+            steps += [answer.result.stop for answer in executor.next(60)]
         path = executor.call(where)
         executor.close()
         json.dump([steps, path], data)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.resources import capacity, gpu_share, shortfall
+from pipeline.resources import capacity, gpu_share, is_dead, shortfall
 from trainers.errors import ConfigError
 
 
@@ -47,3 +47,8 @@ def test_a_refusal_has_the_numbers():
     assert shortfall([node(8, 2)], 4, 1) == (
         "asked for 4 workers with 1 CPU and 1 GPU each; the cluster has 8 CPUs and 2 GPUs, room for 2"
     )
+
+
+def test_a_node_is_dead_when_its_row_says_so_and_only_then():
+    rows = [node(1, 0) | {"NodeID": "a"}, node(1, 0, alive=False) | {"NodeID": "b"}]
+    assert [is_dead(rows, name) for name in ("a", "b", "c")] == [False, True, False]

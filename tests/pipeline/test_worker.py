@@ -1,17 +1,21 @@
 """A worker's segments are in its store before it answers, and load back; a checkpoint leads to the same bits."""
 
 import io
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from pipeline.ports import Job
+from pipeline.ports import CorruptCheckpointError, Job
 from pipeline.records import TrialSpec
 from pipeline.store import open_store
 from pipeline.worker import Worker
 from trainers import data
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, DataError, IntegrityError
+from trainers.evaluation.extractor import train as train_extractor
 from trainers.generate import load_generator, sample
 from trainers.history import from_bytes
 from trainers.state import load
@@ -105,13 +109,63 @@ def test_checkpoints_are_as_rare_as_was_asked_also_after_a_resume(store):
     assert without_time(resumed) == without_time(results[2:])
 
 
-def test_a_corrupt_checkpoint_is_named(store, tmp_path):
+def corrupt(store, digest):
+    """Start from a checkpoint that cannot be used, and return what is said of it."""
+    with pytest.raises(CorruptCheckpointError) as caught:
+        Worker(store.uri).start(job(config(), checkpoint=digest))
+    assert caught.value.blob == digest
+    assert digest in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_checkpoint_that_is_missing_or_none_is_named(tmp_path):
     other = open_store(tmp_path)
-    digest = other.put(b"no checkpoint")
-    with pytest.raises(IntegrityError, match="not a checkpoint"):
-        Worker(other.uri).start(job(config(), checkpoint=digest))
-    with pytest.raises(IntegrityError, match=f"blob {'0' * 64} is missing"):
-        Worker(other.uri).start(job(config(), checkpoint="0" * 64))
+    assert "not a checkpoint" in corrupt(other, other.put(b"no checkpoint"))
+    assert "missing" in corrupt(other, "0" * 64)
+
+
+def test_a_checkpoint_with_one_other_bit_or_a_shorter_one_is_named(store, straight, tmp_path):
+    other = open_store(tmp_path)
+    data = store.get(straight[0].checkpoint)
+    for broken in (data[:-1], data[:-1] + bytes([data[-1] ^ 1])):
+        digest = other.put(data)
+        [blob] = [path for path in tmp_path.rglob("*") if path.name == digest]
+        blob.chmod(0o600)
+        blob.write_bytes(broken)
+        corrupt(other, digest)
+        other.discard(digest)
+
+
+class Bomb:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self):
+        return Path.touch, (self.canary,)
+
+
+def test_no_code_in_a_checkpoint_runs(tmp_path):
+    other, canary = open_store(tmp_path / "store"), tmp_path / "canary"
+    zipped = io.BytesIO()
+    torch.save({"step": Bomb(canary)}, zipped)
+    for bomb in (pickle.dumps(Bomb(canary)), zipped.getvalue()):
+        corrupt(other, other.put(bomb))
+        assert not canary.exists()
+        torch.load(io.BytesIO(bomb), weights_only=False) if bomb is zipped.getvalue() else pickle.loads(bomb)
+        assert canary.exists()  # the bomb is a live one
+        canary.unlink()
+
+
+def test_after_a_corrupt_checkpoint_the_worker_holds_no_job_and_takes_the_next(store, straight):
+    worker = Worker(store.uri)
+    worker.start(job(config(seed=3)))
+    with pytest.raises(CorruptCheckpointError):
+        worker.start(job(config(), checkpoint="0" * 64))
+    with pytest.raises(StopIteration):
+        worker.advance()
+    assert without_time([worker.start(job(config()))]) == without_time(straight[:1])
 
 
 def test_prepare_tells_what_a_study_has_to_know(store):
@@ -134,6 +188,17 @@ def test_images_are_scored_on_the_extractor_that_prepare_stored(store):
     [result] = train(store, job(digits, extractor=prepared.extractor), 1)
     assert next(iter(result.scores)) == prepared.metric
     assert np.load(io.BytesIO(store.get(result.samples)), allow_pickle=False).shape == (4, 1, 8, 8)
+
+
+def test_prepare_goes_by_an_extractor_that_was_trained_before(store):
+    digits = config(data="digits", steps=2, segment_steps=2, latent={"size": 4})
+    before = store.put(train_extractor(data.load(digits.data), steps=2))  # which no training here would give
+    prepared = Worker(store.uri).prepare(digits, before)
+    assert prepared.extractor == before
+    assert before[:8] in prepared.metric
+    assert prepared.metric != Worker(store.uri).prepare(digits).metric
+    with pytest.raises(IntegrityError, match="missing"):
+        Worker(store.uri).prepare(digits, "0" * 64)
 
 
 def test_data_that_are_not_there_are_the_users_error(store):
