@@ -6,19 +6,18 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipeline.book import Book, Trial
-from pipeline.keys import redact
-from pipeline.projection import EVENTS, events, milliseconds
+from pipeline.projection import EVENTS, events, milliseconds, trial_generator
 from pipeline.records import SegmentRecord, TrialSpec
+from pipeline.safe_text import redact
 from pipeline.store import Store
 from trainers.config import Environment
 from trainers.errors import UserError
@@ -53,9 +52,9 @@ def sample_images(store: Store, record: SegmentRecord) -> dict[str, bytes]:
     """
     if record.result.samples is None:
         return {}
-    from trainers.generate import picture
+    from trainers.generate import picture, read_samples
 
-    image = picture(np.load(io.BytesIO(store.get(record.result.samples)), allow_pickle=False))
+    image = picture(read_samples(store.get(record.result.samples)))
     scale = THUMBNAIL / max(image.size)
     small = image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
     unique = uuid.UUID(record.result.samples[:32])
@@ -69,34 +68,42 @@ def _encoded(image: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def trial_files(book: Book, trial: Trial, store: Store) -> dict[str, bytes]:
-    """Return the files of a trial that has ended: all that a rerun needs without the study's store."""
-    study = book.study
-    extractor = study.extractor if study else None
+def trial_files(book: Book, trial: Trial) -> dict[str, bytes]:
+    """Return the files of a trial that has ended which its records alone give."""
     files = {
         "spec.json": to_json(trial.spec.model_dump(mode="json")),
         "config.json": to_json(trial.spec.config.model_dump(mode="json")),
-        "data.json": to_json(study.data if study else {}),
+        "data.json": to_json(book.study.data if book.study else {}),
         "scores.json": to_json([{"step": s.result.stop, "scores": s.result.scores} for s in trial.segments]),
         EVENTS: _event_table(trial),
     }
     if trial.environment is not None:
         files["environment.json"] = to_json(trial.environment.model_dump(mode="json"))
-        files["history.parquet"] = _parquet([store.get(segment.result.history) for segment in trial.segments])
-    if extractor is not None:
-        files[EXTRACTOR] = store.get(extractor)
     if trial.decision is not None and trial.decision.traceback:
         files["traceback.txt"] = trial.decision.traceback.encode()
-    return files | _generator_files(book, trial, store)
+    return files
 
 
-def _generator_files(book: Book, trial: Trial, store: Store) -> dict[str, bytes]:
-    best = trial.best
-    if best is None or best.result.generator is None or book.study is None:
-        return {}
-    latent = trial.spec.config.latent
-    about = {"shape": book.study.data["shape"], "latent": latent.model_dump(mode="json"), "step": best.result.stop}
-    return {"generator.safetensors": store.get(best.result.generator), "generator.json": to_json(about)}
+def stored_files(book: Book, trial: Trial, store: Store) -> dict[str, Callable[[], bytes]]:
+    """Return what makes the other files of a trial that has ended, by path; with them a rerun needs no store.
+
+    Each call raises IntegrityError where a blob is missing or corrupt.
+    """
+    extractor = book.study.extractor if book.study else None
+    files: dict[str, Callable[[], bytes]] = {}
+    if trial.segments:
+        files["history.parquet"] = lambda: _parquet([store.get(segment.result.history) for segment in trial.segments])
+    if extractor is not None:
+        files[EXTRACTOR] = lambda: store.get(extractor)
+    return files
+
+
+def generator_files(book: Book, trial: Trial, store: Store) -> dict[str, bytes]:
+    """Return a trial's best generator, and what is needed to draw from it; raises as `trial_generator` and `get`."""
+    weights, shape = trial_generator(book, trial)
+    latent, step = trial.spec.config.latent, trial.best.result.stop if trial.best else None
+    about = {"shape": list(shape), "latent": latent.model_dump(mode="json"), "step": step}
+    return {"generator.safetensors": store.get(weights), "generator.json": to_json(about)}
 
 
 def _event_table(trial: Trial) -> bytes:
@@ -149,7 +156,7 @@ def read_bundle(run_id: str, files: Mapping[str, bytes]) -> RunBundle:
     if missing:
         raise UserError(
             f"run {run_id} has no {', '.join(missing)}: it must be the run of a trial that trained and has ended "
-            "(`gansearch trials` lists run ids; the search's own command brings MLflow up to date)"
+            "(`gansearch trials` lists run ids; `gansearch sync` brings MLflow up to date)"
         )
     try:
         return RunBundle(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,18 +21,33 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from pipeline.book import Trial
-from pipeline.keys import redact
-from pipeline.ledger import Ledger, study_names
+from pipeline.ledger import study_names
 from pipeline.place import DEFAULT_STORE, Place, Study, open_study, tracking_uri
-from pipeline.records import RegistrationRecord
-from pipeline.store import open_store
+from pipeline.safe_text import redact
+from pipeline.store import DiskStore, open_store
+from pipeline.upkeep import register, sync
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, NotGoodEnough, Unreachable
+from trainers.errors import ConfigError, Unreachable
 from trainers.registry import Kind, known
 
 if TYPE_CHECKING:
     from pipeline.artifacts import RunBundle
     from trainers.loop import Segment
+
+
+__all__ = [
+    "alone",
+    "bundle",
+    "catalogue",
+    "examine",
+    "needed_options",
+    "register",
+    "sample",
+    "serve_ui",
+    "sync",
+    "train_again",
+    "varied",
+]
 
 
 def needed_options(store: str, study: str) -> str:
@@ -121,75 +139,56 @@ def train_again(
     }, False
 
 
-def register(
-    place: Place, text: str | None, *, name: str | None, alias: str, dry_run: bool
-) -> tuple[dict[str, Any], NotGoodEnough | None]:
-    """Register a trial's generator; return the document to print, and the refusal if a gate was not passed.
-
-    Raises:
-        NotGoodEnough: there is nothing to register.
-        StateConflict: a search is running on the study.
-    """
-    from pipeline import registry
-
-    study = open_study(place)
-    tracker = study.tracker()
-    model = name or study.name
-    with Ledger.open(study.store, study.name) as ledger:
-        trial = None if text is None else study.trial(text)
-        try:
-            done = registry.register(tracker, ledger.book, study.store, trial, name=model, alias=alias, dry_run=dry_run)
-        except registry.GateRefused as refusal:
-            return {"model": model, "version": None, "alias": alias, "gates": refusal.gates}, refusal
-        chosen = trial or ledger.book.best
-        if chosen is not None and done["version"] is not None:
-            ledger.append(
-                RegistrationRecord(
-                    at=time.time(),
-                    trial=chosen.number,
-                    run_id=chosen.run_id or "",
-                    model=model,
-                    version=done["version"],
-                    alias=done["alias"],
-                    gates=tuple(done["gates"]),
-                )
-            )
-        return done, None
-
-
-def sample(place: Place, model: str, *, n: int, seed: int, out: Path) -> None:
+def sample(
+    place: Place, model: str, *, n: int, seed: int, out: Path, say: Callable[[str], None] = lambda _: None
+) -> None:
     """Draw from a registered model (`models:/...`) or a trial's best generator, and write a picture.
 
+    Args:
+        place: where the study is.
+        model: a model's URI, or a trial.
+        n: samples, at least 1.
+        seed: at least 0.
+        out: the picture.
+        say: told when a trial is trained again, whose weights were collected.
+
     Raises:
-        ConfigError: there is no such trial, it has no generator, or the picture cannot be written there.
+        ConfigError: there is no such trial, or the picture cannot be written there.
+        NotGoodEnough: the trial has no generator.
     """
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out must end in .png, but got --out {out}")
     if not out.parent.is_dir():
         raise ConfigError(f"--out must lie in a folder that is there, but {out.parent} is not")
-    from trainers.generate import load_generator, write_png
+    from trainers.generate import centres_of, load_generator, write_png
     from trainers.generate import sample as draw_from
 
+    centres = None
     if model.startswith("models:/"):
         from pipeline.models import draw
 
         samples = draw(model, tracking_uri(place), n, seed)
     else:
         from pipeline.projection import trial_generator
+        from pipeline.rerun import weights_of
 
         study = open_study(place)
         trial = study.trial(model)
-        digest, shape = trial_generator(study.book, trial)
-        config = trial.spec.config
-        samples = draw_from(load_generator(config, shape, study.store.get(digest)), config, n, seed)
+        config, (_, shape) = trial.spec.config, trial_generator(study.book, trial)
+        weights = weights_of(study.book, study.store, trial, say)
+        samples, centres = draw_from(load_generator(config, shape, weights), config, n, seed), centres_of(config)
     try:
-        write_png(samples, out)
+        write_png(samples, out, centres)
     except OSError as error:
         raise ConfigError(f"--out must be a file that can be written, but got --out {out}: {error.strerror}") from error
 
 
 def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
-    """Run MLflow's UI on 127.0.0.1 until Ctrl-C or SIGTERM, and return its exit code; no process of it stays."""
+    """Run MLflow's UI on 127.0.0.1 until Ctrl-C or SIGTERM, and return its exit code; no process of it stays.
+
+    Raises:
+        Unreachable: the port is in use, or the server ends before it answers.
+    """
     from pipeline.mlflow_process import ui_command
 
     uri = tracking_uri(place)
@@ -197,9 +196,10 @@ def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
         say(f"the runs are at {redact(uri)}: open it in a browser")
         return 0
     store = open_store(place.store or DEFAULT_STORE, create=False)
-    say(f"MLflow's UI is at http://127.0.0.1:{port} until Ctrl-C")
+    _refuse_taken(port)
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}  # else eight processes for nothing
-    command = ui_command(uri, store.path / "mlartifacts", port)
+    folder = store.path if isinstance(store, DiskStore) else Path.cwd()
+    command = ui_command(uri, folder / "mlartifacts", port)
     server = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603 - our own command
     caught: list[int] = []
 
@@ -209,10 +209,35 @@ def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    url = f"http://127.0.0.1:{port}"
+    if answered := _comes_up(server, f"{url}/health"):
+        say(f"MLflow's UI is at {url} until Ctrl-C")
     code = server.wait()
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)  # MLflow's server leaves processes behind where it is ended
+    if not caught and not answered:
+        raise Unreachable(f"MLflow's server ended with code {code} before it answered; its own lines above say why")
     return 128 + caught[0] if caught else code
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was in use just now is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+            raise Unreachable(f"port {port} {why}; name another with --port") from error
+
+
+def _comes_up(server: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait until a server answers, and return True, or until it has ended."""
+    here = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this machine
+    while server.poll() is None:
+        with suppress(OSError), here.open(url, timeout=5):
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def catalogue(kind: str) -> list[dict[str, str]]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+import pyarrow as pa
 
 from pipeline import projection as shown
-from pipeline.artifacts import digest, sample_images, study_files, trial_files
+from pipeline.artifacts import digest, generator_files, sample_images, stored_files, study_files, trial_files
 from pipeline.book import Book, Trial
-from pipeline.projection import SHOWN, STATE, Outcome
-from pipeline.records import SegmentRecord, StudyRecord
+from pipeline.projection import FILES, GENERATOR, SHOWN, STATE, Outcome, milliseconds
+from pipeline.records import SegmentRecord, StudyRecord, TrialState
 from pipeline.store import Store
+from trainers.errors import IntegrityError
 from trainers.history import from_bytes
 
+T = TypeVar("T")
+Broken = list[IntegrityError]  # blobs that were not there to show
 Texts = Mapping[str, str]
 Numbers = Mapping[str, float]
 STUDY_STATUS = {"running": "RUNNING", "suspended": "KILLED", "finished": "FINISHED"}
@@ -27,6 +33,7 @@ class Run:
     run_id: str
     status: str
     tags: dict[str, str] = field(default_factory=dict)
+    ended: int | None = None  # milliseconds since 1970
     images: dict[str, int] | None = None  # size by path; None: not looked up yet
 
 
@@ -84,9 +91,11 @@ class Mirror:
         """Return a trial's run, if it has one."""
         return self._all(_study(book)).get(trial.spec.key)
 
-    def show(self, book: Book, trial: int | None, began: float) -> Run:
-        """Make the run of a trial, or of the study, say what the book says, and return it."""
-        return self.show_study(book, began) if trial is None else self.show_trial(book, book.trials[trial], began)
+    def show(self, book: Book, trial: int | None, began: float) -> tuple[Run, Broken]:
+        """Make the run of a trial, or of the study, say what the book says, as far as the blobs are there to show."""
+        if trial is None:
+            return self.show_study(book, began), []
+        return self.show_trial(book, book.trials[trial], began)
 
     def show_study(self, book: Book, began: float) -> Run:
         """Make the study's run say what the book says, and return it; it is made where it is missing."""
@@ -100,42 +109,60 @@ class Mirror:
             self._log(run, params=shown.study_params(book), tags=shown.study_tags(book, "running") | {SHOWN: config})
         return run
 
-    def show_trial(self, book: Book, trial: Trial, began: float) -> Run:
+    def show_trial(self, book: Book, trial: Trial, began: float) -> tuple[Run, Broken]:
         """Make a trial's run say what the book says, and return it; it is made where it is missing."""
         parent, runs = self.show_study(book, began), self._all(_study(book))
         if trial.spec.key not in runs:
             tags = shown.identity_tags(book, trial) | {"mlflow.parentRunId": parent.run_id}
             runs[trial.spec.key] = self._runs.create(shown.run_name(trial.spec), began, tags)
-        run = runs[trial.spec.key]
+        run, broken = runs[trial.spec.key], Broken()
         if SHOWN not in run.tags:
             self._runs.log_data(run.run_id, shown.data_input(_study(book)))
             self._log(run, params=shown.trial_params(trial.spec), tags={SHOWN: "0"})
-        for record in trial.segments[int(run.tags[SHOWN]) :]:
-            self._show_segment(run, record)
+        for record in trial.segments[shown.segments_shown(run.tags[SHOWN]) :]:
+            self._show_segment(run, record, broken)
         ended = trial.state.final and run.tags.get(STATE) != trial.state
-        if ended:
-            self._runs.upload(run.run_id, trial_files(book, trial, self._store))
+        if trial.state.final and run.tags.get(FILES) != trial.state:
+            self._show_files(book, trial, run, broken)
         self._tag(run, shown.trial_tags(book, trial))
         self._set_status(run, shown.RUN_STATUS[trial.state], trial.decision.at if trial.decision else began)
-        if ended or not trial.state.final:
+        if ended or trial.state is TrialState.RUNNING:
             self._tag(parent, shown.study_tags(book, "running"))
             self._set_status(parent, "RUNNING", began)
-        return run
+        return run, broken
 
-    def finish(self, book: Book, outcome: Outcome, at: float) -> None:
-        """End the study's run, and those of trials that have no final state."""
+    def finish(self, book: Book, outcome: Outcome) -> Broken:
+        """End the study's run and those of trials without a final state; add what kept generators need."""
+        at, broken = shown.ended_at(book), Broken()
         parent, runs = self.show_study(book, at), self._all(_study(book))
         for trial in book.trials.values():
             run = runs.get(trial.spec.key)
             if run is not None and not trial.state.final:
+                suspended = trial.state is TrialState.SUSPENDED and trial.decision is not None
                 self._tag(run, {STATE: "suspended"})
-                self._set_status(run, "KILLED", at)
+                self._set_status(run, "KILLED", trial.decision.at if suspended and trial.decision else at)
+        self.show_generators(book, broken)
         self._tag(parent, shown.study_tags(book, outcome))
         self._set_status(parent, STUDY_STATUS[outcome], at)
+        return broken
 
-    def _show_segment(self, run: Run, record: SegmentRecord) -> None:
-        """Show the pictures first, and then the numbers together with the mark that says that both are there."""
-        files = sample_images(self._store, record)
+    def show_generators(self, book: Book, broken: Broken) -> None:
+        """Put the generators that are kept for good into their runs, as far as there are runs."""
+        for trial in shown.generators(book):
+            run = self.find(book, trial)
+            weights, _ = shown.trial_generator(book, trial)
+            if run is not None and run.tags.get(GENERATOR) != weights:
+                files = _tried(partial(generator_files, book, trial, self._store), broken)
+                if files is not None:
+                    self._runs.upload(run.run_id, files)
+                    self._tag(run, {GENERATOR: weights})
+
+    def _show_segment(self, run: Run, record: SegmentRecord, broken: Broken) -> None:
+        """Show the pictures first, and then the numbers together with the mark that says that both are there.
+
+        The mark stays before the first segment that is not whole, so that each later try begins with it.
+        """
+        files = _tried(lambda: sample_images(self._store, record), broken) or {}
         if run.images is None:
             run.images = self._runs.sizes(run.run_id, "images")
         # A file of another size was cut short by a crash; one of the same size has the same name, so the same content.
@@ -143,9 +170,20 @@ class Mirror:
         if fresh:
             self._runs.upload(run.run_id, fresh)
         run.images |= {path: len(data) for path, data in fresh.items()}
-        metrics = shown.segment_metrics(from_bytes(self._store.get(record.result.history)), record)
-        tags = {SHOWN: str(record.index + 1)} | ({"mlflow.loggedImages": "true"} if files else {})
+        history = _tried(lambda: from_bytes(self._store.get(record.result.history)), broken)
+        metrics = shown.segment_metrics(pa.table({}) if history is None else history, record)
+        tags = {} if broken else {SHOWN: str(record.index + 1)}
+        tags |= {"mlflow.loggedImages": "true"} if files else {}
         self._log(run, metrics=metrics, tags=tags, step=record.result.stop, at=record.at)
+
+    def _show_files(self, book: Book, trial: Trial, run: Run, broken: Broken) -> None:
+        lost = Broken()
+        made = {path: _tried(make, lost) for path, make in stored_files(book, trial, self._store).items()}
+        files = {path: data for path, data in made.items() if data is not None}
+        self._runs.upload(run.run_id, trial_files(book, trial) | files)
+        broken += lost
+        if not lost:
+            self._tag(run, {FILES: trial.state})
 
     def _tag(self, run: Run, tags: dict[str, str]) -> None:
         if changed := {key: value for key, value in tags.items() if run.tags.get(key) != value}:
@@ -165,9 +203,10 @@ class Mirror:
         run.tags |= tags
 
     def _set_status(self, run: Run, status: str, at: float) -> None:
-        if run.status != status:
+        ended = None if status == "RUNNING" else milliseconds(at)
+        if run.status != status or (ended is not None and run.ended != ended):
             self._runs.set_status(run.run_id, status, at)
-            run.status = status
+            run.status, run.ended = status, ended
 
     def _all(self, study: StudyRecord) -> dict[str, Run]:
         """Return the study's runs by key; of two with one key the older stays."""
@@ -178,6 +217,15 @@ class Mirror:
                     self._runs.delete(run.run_id)
             self._looked = True
         return self._known
+
+
+def _tried(make: Callable[[], T], broken: Broken) -> T | None:
+    """Return what `make` makes from blobs, or None, with the reason noted, where one is missing or corrupt."""
+    try:
+        return make()
+    except IntegrityError as error:
+        broken.append(error)
+        return None
 
 
 def _study(book: Book) -> StudyRecord:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.keys import redact
+from pipeline.safe_text import redact
 from trainers.errors import ConfigError
 
 # MLflow reads these when it is imported, or at each call. By itself it waits 4 minutes for a server that is down; the
@@ -55,6 +55,11 @@ def mend(tracking_uri: str, error: Exception, status: int) -> str:
     if status in (401, 403):
         names = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         return f"it refuses the credentials ({status}); set {names}"
+    if isinstance(error, ImportError):
+        return f"{text}; install the driver of that database"
+    if urlsplit(tracking_uri).scheme.startswith("sqlite"):
+        first = redact(text.splitlines()[0] if text else type(error).__name__)
+        return f"{first[:300]}; move the file away, and `gansearch sync` makes it anew from the ledger"
     first = redact(text.splitlines()[0] if text else type(error).__name__)
     return f"{first[:300]}; start the server, or leave out --tracking-uri to keep the runs in the store"
 

@@ -28,7 +28,7 @@ def draw(model_uri: str, tracking_uri: str, n: int, seed: int) -> Floats:
         Unreachable: MLflow does not answer.
         IntegrityError: the samples do not have the shape that was noted with the model.
     """
-    from pipeline.mlflow_store import load_pyfunc
+    from pipeline.mlflow_registry import load_pyfunc
     from trainers.generate import draw_latents
 
     predict, about = load_pyfunc(tracking_uri, model_uri)

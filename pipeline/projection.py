@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.book import Book, Trial
-from pipeline.keys import redact
 from pipeline.records import Scalar, SegmentRecord, StudyRecord, TrialSpec, TrialState
-from trainers.errors import NotGoodEnough
+from pipeline.safe_text import in_markdown, redact
+from trainers.errors import GansearchError, NotGoodEnough
 from trainers.stability.events import Event
 
 STUDY_UID = "gansearch.study_uid"
@@ -22,6 +23,8 @@ TRIAL_KEY = "gansearch.trial_key"
 GENERATOR = "gansearch.generator"  # the digest of the weights that a model was made from
 SHOWN = "gansearch.shown"  # how far a run has come: a study's config digest, or a trial's number of segments
 STATE = "gansearch.state"
+FILES = "gansearch.files"  # the state whose files are all there
+SCORE, METRIC = "gansearch.score", "gansearch.metric"
 EVENTS = "events.json"  # the run's table of stability events
 NOTE = "mlflow.note.content"
 RUN_STATUS = {
@@ -36,6 +39,10 @@ NAMED_PARAMS = 4  # in a run's name
 MAX_NAME = 120
 MAX_DIGEST = 36  # MLflow's limit for a data set's digest
 Outcome = Literal["running", "suspended", "finished"]
+
+
+class TrackerGoneError(GansearchError):
+    """What was shown before is not there any more; whoever begins anew shows all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +115,11 @@ def study_note(book: Book, outcome: Outcome) -> str:
     """Return the parent run's description in Markdown: outcome, counts and best trials."""
     study = _study(book)
     counts = ", ".join(f"{number} {state}" for state, number in book.counts.items())
-    lines = [f"**{study.study}** is {outcome}: {counts}. The score is `{study.metric}`, lower is better.", ""]
+    name, metric = in_markdown(study.study), in_markdown(study.metric)
+    lines = [f"**{name}** is {outcome}: {counts}. The score is {metric}, lower is better.", ""]
     if book.ranking:
         lines += ["| trial | score | steps |", "|---|---|---|"]
-        lines += [f"| {run_name(t.spec)} | {t.score:.4g} | {t.steps} |" for t in book.ranking[:10]]
+        lines += [f"| {in_markdown(run_name(t.spec))} | {t.score:.4g} | {t.steps} |" for t in book.ranking[:10]]
     else:
         lines.append("No trial is completed yet.")
     return "\n".join(lines)
@@ -141,7 +149,7 @@ def trial_tags(book: Book, trial: Trial) -> dict[str, str]:
     if trial.state.final:
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": EVENTS, "type": "table"}])
     if trial.decision is not None:
-        tags[NOTE] = " ".join(filter(None, [trial.decision.reason, event.message if event else ""]))
+        tags[NOTE] = in_markdown(" ".join(filter(None, [trial.decision.reason, event.message if event else ""])))
     return tags
 
 
@@ -173,6 +181,11 @@ def segment_metrics(history: pa.Table, record: SegmentRecord) -> dict[str, float
     return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
 
 
+def segments_shown(tag: str) -> int:
+    """Return how many segments a run's tag says are shown; none where somebody wrote something else into it."""
+    return int(tag) if re.fullmatch(r"[0-9]{1,9}", tag) else 0
+
+
 def events(trial: Trial) -> list[Event]:
     """Return every stability event of a trial, in order, each once."""
     found = [event for segment in trial.segments for event in segment.result.events]
@@ -196,6 +209,49 @@ def data_input(study: StudyRecord) -> dict[str, str]:
 def _study(book: Book) -> StudyRecord:
     assert book.study is not None, "a journal's first record is its study"  # noqa: S101 - ours, not the user's
     return book.study
+
+
+def outcome_of(book: Book) -> Outcome:
+    """Return how a study that nobody is working on stands: finished once its budget was used up, and not raised."""
+    used_up = book.finished >= int(book.config.get("trials", 0))
+    return "finished" if book.finishes and used_up else "suspended"
+
+
+def ended_at(book: Book) -> float:
+    """Return when the last thing happened that the study's run tells of, in seconds since 1970."""
+    times = [_study(book).at, *(finish.at for finish in book.finishes)]
+    for trial in book.trials.values():
+        times += [record.at for record in (*trial.attempts[-1:], *trial.segments[-1:])]
+        times += [] if trial.decision is None else [trial.decision.at]
+    return max(times)
+
+
+def generators(book: Book) -> list[Trial]:
+    """Return the trials whose best generators are shown: those that were among the best at an end, and registered ones.
+
+    What is collected as garbage is not among them, so each can be shown again from the store alone.
+    """
+    named = {number for finish in book.finishes for number in finish.best} | {r.trial for r in book.registrations}
+    trials = [book.trials[number] for number in sorted(named)]
+    return [trial for trial in trials if trial.best is not None and trial.best.result.generator is not None]
+
+
+def version_tags(book: Book, trial: Trial, gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the tags of a registered model's version: whose generator it is, how good, and why it was let in."""
+    return {
+        TRIAL_KEY: trial.spec.key,
+        SCORE: repr(trial.score),
+        METRIC: _study(book).metric,
+        GENERATOR: trial_generator(book, trial)[0],
+        "gansearch.gates": json.dumps(list(gates)),
+    }
+
+
+def version_note(book: Book, trial: Trial) -> str:
+    """Return a version's description for a person."""
+    study = _study(book)
+    told = f"Study {study.study}, trial {run_name(trial.spec)}: {study.metric} {trial.score} at {trial.steps} steps."
+    return in_markdown(told)
 
 
 def trial_generator(book: Book, trial: Trial) -> tuple[str, tuple[int, ...]]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.book import Book, Trial
-from pipeline.projection import GENERATOR, TRIAL_KEY, ModelVersion, run_name, trial_generator
-from pipeline.records import StudyRecord, TrialState
+from pipeline.projection import GENERATOR, METRIC, SCORE, TRIAL_KEY, ModelVersion, trial_generator
+from pipeline.records import ALIAS, NAME, StudyRecord, TrialState
 from pipeline.store import Store
 from trainers.errors import ConfigError, GansearchError, NotGoodEnough
 
 Gate = dict[str, Any]  # {"gate": str, "passed": bool, "detail": str}
-SCORE, METRIC = "gansearch.score", "gansearch.metric"
 TRIED = 7  # samples drawn to see that a generator works; not the batch that it was traced with
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,127}")
 
 
 class Registrar(Protocol):
@@ -29,16 +26,20 @@ class Registrar(Protocol):
 
     tracking_uri: str
 
-    def log_generator(self, book: Book, trial: Trial) -> str:
-        """Return the URI of the model of a trial's best generator."""
-        ...
-
     def version_by_alias(self, name: str, alias: str) -> ModelVersion | None:
         """Return the version that an alias names."""
         ...
 
-    def publish(self, name: str, alias: str, model_uri: str, tags: dict[str, str], description: str) -> int:
-        """Let an alias name the version that holds a logged model."""
+    def log_generator(self, book: Book, trial: Trial) -> str:
+        """Return the id of the model of a trial's best generator."""
+        ...
+
+    def drop_generator(self, book: Book, trial: Trial) -> None:
+        """Remove that model, unless it is shown for another reason."""
+        ...
+
+    def create_version(self, book: Book, trial: Trial, model_id: str, name: str, gates: Sequence[Gate]) -> int:
+        """Return the version that holds the model; it is made where it is missing."""
         ...
 
 
@@ -52,18 +53,27 @@ class GateRefused(NotGoodEnough):
 
 
 def register(
-    tracker: Registrar, book: Book, store: Store, trial: Trial | None, *, name: str, alias: str, dry_run: bool
+    tracker: Registrar,
+    book: Book,
+    store: Store,
+    trial: Trial | None,
+    *,
+    name: str,
+    alias: str,
+    dry_run: bool,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Register a trial's best generator and give it the alias, if every gate is passed.
+    """Make a version of a trial's best generator, if every gate is passed; the alias is given by whoever records it.
 
     Args:
         tracker: of the study, up to date.
         book: of the study.
-        store: that holds the generator.
+        store: that holds the generator; one that was collected is put back, for a registered one is kept.
         trial: None is the best one.
         name: of the registered model; made where it is missing.
         alias: in any case, kept in lower case.
         dry_run: only tell what the gates say.
+        say: told one line for the user.
 
     Returns:
         `{"model", "version", "alias", "gates"}`; version is None in a dry run, and that of the champion where the trial
@@ -79,17 +89,28 @@ def register(
     if chosen is None or book.study is None:
         raise NotGoodEnough("no trial is completed, so there is nothing to register")
     champion = tracker.version_by_alias(name, alias)
-    gates = [*trial_gates(chosen), better_gate(book.study, chosen, champion), _draw_gate(book, store, chosen)]
+    gates = [*trial_gates(chosen), better_gate(book.study, chosen, champion)]
+    refused = any(not gate["passed"] for gate in gates)
+    drawn, weights = _draw_gate(book, store, chosen, (lambda _: None) if refused else say)
+    gates.append(drawn)
     version = None
     if _is(champion, chosen):
         version = champion.version if champion else None
     elif not dry_run and all(gate["passed"] for gate in gates):
-        uri = tracker.log_generator(book, chosen)
-        gates.append(_serve_gate(tracker, uri, trial_generator(book, chosen)[1]))
-        _refuse(gates, chosen)
-        version = tracker.publish(name, alias, uri, _tags(book, chosen, gates), _description(book.study, chosen))
+        store.put(weights)
+        version = _serve(tracker, book, chosen, name, gates)
     _refuse(gates, chosen)
     return {"model": name, "version": version, "alias": alias, "gates": gates}
+
+
+def _serve(tracker: Registrar, book: Book, trial: Trial, name: str, gates: list[Gate]) -> int:
+    """Log the model, try it as a server would, and make a version of it; the result joins the gates."""
+    model_id = tracker.log_generator(book, trial)
+    gates.append(_serve_gate(tracker, model_id, trial_generator(book, trial)[1]))
+    if not gates[-1]["passed"]:
+        tracker.drop_generator(book, trial)
+    _refuse(gates, trial)
+    return tracker.create_version(book, trial, model_id, name, gates)
 
 
 def trial_gates(trial: Trial) -> list[Gate]:
@@ -113,7 +134,12 @@ def better_gate(study: StudyRecord, trial: Trial, champion: ModelVersion | None)
         return _gate("better", True, f"it is the champion already, as version {champion.version}")
     if tags.get(METRIC) != study.metric or SCORE not in tags:
         return _gate("better", True, f"the champion's metric is {tags.get(METRIC)}, not {study.metric}: not compared")
-    theirs = float(tags[SCORE])
+    try:
+        theirs = float(tags[SCORE])
+    except ValueError:
+        theirs = math.nan
+    if not math.isfinite(theirs):
+        return _gate("better", False, f"version {champion.version}'s tag {SCORE} is no number, but {tags[SCORE]!r}")
     passed = trial.score is not None and trial.score < theirs
     return _gate("better", passed, f"{study.metric} {trial.score} against version {champion.version}'s {theirs}")
 
@@ -126,25 +152,34 @@ def samples_gate(gate: str, samples: npt.NDArray[np.float32], shape: tuple[int, 
     return _gate(gate, passed, f"{len(samples)} samples {'are all finite' if passed else 'hold NaN or infinity'}")
 
 
-def _draw_gate(book: Book, store: Store, trial: Trial) -> Gate:
-    """Try the stored weights, before MLflow is given anything."""
+def _draw_gate(book: Book, store: Store, trial: Trial, say: Callable[[str], None]) -> tuple[Gate, bytes]:
+    """Try the weights, before MLflow is given anything; return them too.
+
+    Collected ones are trained again; where that gives others, those that were scored are gone, and so is the claim
+    that the score makes.
+    """
+    from pipeline.rerun import weights_of
     from trainers.generate import load_generator, sample
 
     config = trial.spec.config
     try:
-        weights, shape = trial_generator(book, trial)
-        generator = load_generator(config, shape, store.get(weights))
+        digest, shape = trial_generator(book, trial)
+        weights = weights_of(book, store, trial, say)
+        generator = load_generator(config, shape, weights)
     except (GansearchError, RuntimeError) as error:  # torch raises RuntimeError where weights do not fit
-        return _gate("draws", False, str(error))
-    return samples_gate("draws", sample(generator, config, TRIED, seed=0), shape)
+        return _gate("draws", False, str(error)), b""
+    if hashlib.sha256(weights).hexdigest() != digest:
+        told = "its weights were collected, and training again here gave others; register it where it was trained"
+        return _gate("draws", False, told), b""
+    return samples_gate("draws", sample(generator, config, TRIED, seed=0), shape), weights
 
 
-def _serve_gate(tracker: Registrar, model_uri: str, shape: tuple[int, ...]) -> Gate:
+def _serve_gate(tracker: Registrar, model_id: str, shape: tuple[int, ...]) -> Gate:
     """Try the model as a server would, before an alias points to it."""
     from pipeline.models import draw
 
     try:
-        samples = draw(model_uri, tracker.tracking_uri, TRIED, seed=0)
+        samples = draw(f"models:/{model_id}", tracker.tracking_uri, TRIED, seed=0)
     except GansearchError as error:
         return _gate("serves", False, str(error))
     return samples_gate("serves", samples, shape)
@@ -165,27 +200,12 @@ def _is(champion: ModelVersion | None, trial: Trial) -> bool:
     return trial.best is not None and champion.tags.get(GENERATOR) == trial.best.result.generator
 
 
-def _tags(book: Book, trial: Trial, gates: Sequence[Gate]) -> dict[str, str]:
-    metric = book.study.metric if book.study else ""
-    return {
-        TRIAL_KEY: trial.spec.key,
-        SCORE: repr(trial.score),
-        METRIC: metric,
-        GENERATOR: trial_generator(book, trial)[0],
-        "gansearch.gates": json.dumps(list(gates)),
-    }
-
-
-def _description(study: StudyRecord, trial: Trial) -> str:
-    return f"Study {study.study}, trial {run_name(trial.spec)}: {study.metric} {trial.score} at {trial.steps} steps."
-
-
 def _checked(name: str, alias: str) -> str:
     """Return the alias in lower case, for MLflow keeps `Champion` and `champion` apart."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise ConfigError(f"--name must be 1 to 128 letters, digits, '.', '_' and '-', but got {name!r}")
     lower = alias.lower()
-    if not _ALIAS.fullmatch(lower) or lower == "latest" or re.fullmatch(r"v\d+", lower):
+    if not re.fullmatch(ALIAS, lower) or lower == "latest" or re.fullmatch(r"v\d+", lower):
         rule = "must begin with a letter, hold letters, digits, '_' and '-', and not be 'latest' or 'v' with a number"
         raise ConfigError(f"--alias {rule}, but got {alias!r}")
     return lower

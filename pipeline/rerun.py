@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ import pyarrow as pa
 import yaml
 
 from pipeline.artifacts import RunBundle
-from pipeline.book import Book
+from pipeline.book import Book, Trial
+from pipeline.policies import collected
+from pipeline.projection import trial_generator
 from pipeline.store import Store
 from trainers import data, loop
 from trainers.config import Environment, TrainConfig
 from trainers.environment import configure, describe
-from trainers.errors import ConfigError, StateConflict
-from trainers.generate import write_png
+from trainers.errors import ConfigError, IntegrityError, StateConflict
+from trainers.generate import centres_of, write_png
 from trainers.history import from_bytes
 from trainers.loop import Segment
 
@@ -81,13 +85,58 @@ def from_store(book: Book, store: Store, number: int) -> RunBundle:
     )
 
 
+def weights_of(book: Book, store: Store, trial: Trial, say: Callable[[str], None]) -> bytes:
+    """Return a trial's best EMA generator: the stored one, or, where it was collected, by training it again.
+
+    Args:
+        book: of the study.
+        store: that holds its blobs; nothing is put there.
+        trial: of the study.
+        say: told that it is trained again, and where the result need not have the recorded bits.
+
+    Returns:
+        Safetensors; in the recorded environment those that were scored, bit for bit.
+
+    Raises:
+        NotGoodEnough: the trial has no generator.
+        StateConflict: the data set here is not the one that was trained on.
+        IntegrityError: the stored one is missing or corrupt though it was not collected, or the same environment gave
+            another one.
+    """
+    digest, _ = trial_generator(book, trial)
+    if not collected(book, trial):
+        return store.get(digest)
+    with suppress(IntegrityError):  # what is collected may be there still
+        return store.get(digest)
+    best, study, spec = trial.best, book.study, trial.spec
+    if best is None or study is None:
+        raise AssertionError("what has a generator has a best segment")
+    steps = best.result.stop
+    say(f"trial {trial.number}'s weights were collected; training it again ({steps} steps)")
+    _check_data(spec.config, study.data)
+    here = describe(spec.config, configure(spec.config))
+    same = all(segment.result.environment == here for segment in trial.segments[: best.index + 1])
+    extractor = None if study.extractor is None else store.get(study.extractor)
+    trained = (s for s in loop.train(spec.config, extractor=extractor) if s.stop >= steps or s.stopped)
+    weights: bytes = next(trained).generator(spec.key)  # as the worker names its owner
+    if (got := hashlib.sha256(weights).hexdigest()) == digest:
+        return weights
+    if same:
+        raise IntegrityError(f"trial {trial.number}, trained again to step {steps}, gave generator {got}, not {digest}")
+    say(f"trial {trial.number} was trained in another environment: these weights are not those that were scored")
+    return weights
+
+
 def check_data(bundle: RunBundle) -> None:
     """Raise StateConflict if the data set here is not the one that was trained on."""
-    here = data.load(bundle.spec.config.data).digest
-    recorded = bundle.data.get("digest")
+    _check_data(bundle.spec.config, bundle.data)
+
+
+def _check_data(config: TrainConfig, trained_on: Mapping[str, Any]) -> None:
+    here, recorded = data.load(config.data).digest, trained_on.get("digest")
     if recorded != here:
         raise StateConflict(
-            f"the data set {bundle.spec.config.data.name!r} here has digest {here[:12]}, "
+            f"the data set {config.data.name!r} here has digest {here[:12]}, "
             f"but the trial was trained on {str(recorded)[:12]}"
         )
 
@@ -218,8 +267,10 @@ def keeper(out: Path | None, config: TrainConfig) -> Callable[[Segment], None]:
             f"--out must be a folder that can be written, but got --out {out}: {error.strerror}"
         ) from error
 
+    centres = centres_of(config)
+
     def keep(segment: Segment) -> None:
-        write_png(segment.samples, out / f"samples-{segment.stop:08d}.png")
+        write_png(segment.samples, out / f"samples-{segment.stop:08d}.png", centres)
         (out / "generator.safetensors").write_bytes(segment.generator())
 
     return keep

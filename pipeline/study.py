@@ -1,4 +1,4 @@
-"""Ask and tell; the only file that imports optuna.
+"""Ask and tell; beside optuna_storage.py the only file that imports optuna.
 
 Nothing is kept between two asks: Optuna's study is made anew from the trials, each ask has a sampler of its own, and so
 a suggestion is a function of (study seed, trial number, the trials as the ledger has them).
@@ -72,8 +72,8 @@ class Sampler:
                 constant_liar=True,
             )
             study = optuna.create_study(sampler=sampler)
-            known = sorted((trial for trial in trials if _fits(trial, self._space)), key=lambda t: t.number)
-            study.add_trials(_frozen(trial, self._space) for trial in known)
+            known = sorted((trial for trial in trials if fits(trial, self._space)), key=lambda t: t.number)
+            study.add_trials(frozen(trial, self._space) for trial in known)
             return suggest(study.ask(), self._space)
 
 
@@ -108,7 +108,7 @@ def distributions(space: Space | Union, params: dict[str, Scalar]) -> dict[str, 
     }
 
 
-def _fits(trial: Trial, space: Space | Union) -> bool:
+def fits(trial: Trial, space: Space | Union) -> bool:
     """Whether a trial lies in the space; it may not where a later driver was allowed to change what is searched."""
     try:
         return check(space, trial.spec.params) == trial.spec.params
@@ -116,8 +116,13 @@ def _fits(trial: Trial, space: Space | Union) -> bool:
         return False
 
 
-def _frozen(trial: Trial, space: Space | Union) -> optuna.trial.FrozenTrial:
-    """Return a trial as Optuna sees it: a diverged one is PRUNED and infeasible by its event's severity."""
+def frozen(trial: Trial, space: Space | Union | None) -> optuna.trial.FrozenTrial:
+    """Return a trial as Optuna sees it: a diverged one is PRUNED and infeasible by its event's severity.
+
+    Args:
+        trial: of the study.
+        space: in which it lies; None leaves its parameters out.
+    """
     from optuna.trial import TrialState as State
     from optuna.trial import create_trial
 
@@ -129,8 +134,8 @@ def _frozen(trial: Trial, space: Space | Union) -> optuna.trial.FrozenTrial:
     return create_trial(
         state=state,
         value=trial.score if state is State.COMPLETE else None,
-        params=dict(trial.spec.params),
-        distributions=distributions(space, trial.spec.params),
+        params={} if space is None else dict(trial.spec.params),
+        distributions={} if space is None else distributions(space, trial.spec.params),
         intermediate_values=scores,
         constraints=constraints,
     )
@@ -140,6 +145,6 @@ def _constraints(trial: Trial) -> dict[str, float] | None:
     """Return by how much a trial is infeasible: an unstable one, or one for which the device has too little memory."""
     if trial.state is TrialState.DIVERGED and trial.event is not None:
         return {trial.event.kind: trial.event.severity}
-    if trial.state is TrialState.FAILED and trial.losses and trial.losses[-1].cause == "out_of_memory":
-        return {"out_of_memory": 1.0}
+    if trial.state is TrialState.FAILED and trial.losses and trial.losses[-1].cause == "device_memory":
+        return {"device_memory": 1.0}
     return None

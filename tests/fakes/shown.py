@@ -16,7 +16,9 @@ from pipeline.records import (
     AttemptRecord,
     DecisionRecord,
     Environment,
+    FinishRecord,
     Record,
+    RegistrationRecord,
     SegmentRecord,
     SegmentResult,
     StudyRecord,
@@ -106,6 +108,16 @@ def trial(
             )
         )
     return records
+
+
+def finish(*best: int, at: float = 1900.0) -> FinishRecord:
+    return FinishRecord(at=at, best=best)
+
+
+def registration(number: int, version: int, *, model: str = "gan", alias: str = "champion") -> RegistrationRecord:
+    gates = ({"gate": "completed", "passed": True, "detail": "so it is"},)
+    facts = {"trial": number, "run_id": "r", "model": model, "version": version, "alias": alias, "gates": gates}
+    return RegistrationRecord(at=1950.0, **facts)
 
 
 def segment(store: Store, number: int, index: int, score: float, events: tuple[Event, ...] = ()) -> SegmentResult:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from pipeline.book import Book
@@ -47,19 +48,19 @@ def show_all(tracker: Tracker, book: Book, outcome: str | None = None) -> None:
     for number in book.trials:
         tracker.show(book, number, 1001.0 + number)
     if outcome is not None:
-        tracker.finish(book, outcome, 2000.0)
+        tracker.finish(book, outcome)
 
 
 def runs_of(tracker: Tracker) -> dict[str, Any]:
     """MLflow's active runs by their trial's number, and the study's as "study"."""
-    found = tracker.client.search_runs([tracker.experiment], max_results=1000)
+    found = tracker.mlflow.client.search_runs([tracker.mlflow.experiment], max_results=1000)
     keyed = {run.data.tags.get("gansearch.number", "study"): run for run in found}
     assert len(keyed) == len(found), "two runs of one trial"
     return keyed
 
 
 def files_of(tracker: Tracker, run_id: str) -> dict[str, str]:
-    root = Path(tracker.client.download_artifacts(run_id, ""))
+    root = Path(tracker.mlflow.client.download_artifacts(run_id, ""))
     found = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
@@ -69,7 +70,9 @@ def dump(tracker: Tracker) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, run in runs_of(tracker).items():
         rows = {
-            name: [(m.step, m.timestamp, m.value) for m in tracker.client.get_metric_history(run.info.run_id, name)]
+            name: [
+                (m.step, m.timestamp, m.value) for m in tracker.mlflow.client.get_metric_history(run.info.run_id, name)
+            ]
             for name in run.data.metrics
         }
         tags = {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.parentRunId"}
@@ -79,5 +82,21 @@ def dump(tracker: Tracker) -> dict[str, Any]:
     return result
 
 
+def shelf_of(tracker: Tracker) -> dict[str, Any]:
+    """All models, versions and aliases that MLflow holds, but for ids of its own making; a file as name and size."""
+    client, runs = tracker.mlflow.client, {run.info.run_id: key for key, run in runs_of(tracker).items()}
+    models, names = {}, {}
+    for model in models_of(tracker):
+        root = Path(mlflow.artifacts.download_artifacts(model.artifact_location))
+        files = {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+        models[model.model_id] = (runs[model.source_run_id], model.name, model.status, model.tags, sorted(files))
+    for name in client.search_registered_models():
+        versions = client.search_model_versions(f"name = '{name.name}'")
+        of = {v.version: models[v.source.removeprefix("models:/")] for v in versions}
+        held = [(int(v.version), runs[v.run_id], v.tags, v.description, of[v.version]) for v in versions]
+        names[name.name] = (name.description, dict(name.aliases), sorted(held, key=lambda row: row[0]))
+    return {"models": sorted(models.values()), "registered": names}
+
+
 def models_of(tracker: Tracker) -> list[Any]:
-    return list(tracker.client.search_logged_models([tracker.experiment]))
+    return list(tracker.mlflow.client.search_logged_models([tracker.mlflow.experiment]))

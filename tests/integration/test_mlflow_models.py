@@ -54,7 +54,7 @@ def test_a_model_loads_where_this_project_is_not_installed(store, tmp_path):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
     tracker = Tracker(None, store, "digits")
     show_all(tracker, book)
-    uri = tracker.log_generator(book, book.trials[0])
+    uri = f"models:/{tracker.log_generator(book, book.trials[0])}"
     done = outside(OUTSIDE, tracker.tracking_uri, uri, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     weights = store.get(book.trials[0].best.result.generator)
@@ -64,13 +64,14 @@ def test_a_model_loads_where_this_project_is_not_installed(store, tmp_path):
     np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, atol=1e-6)
 
 
-def test_the_best_three_completed_trials_become_models_once(store):
+def test_the_best_three_of_a_finished_study_become_models_once(store):
     book = shown.book_of(records_of(store, *[TrialState.COMPLETED] * 4, TrialState.PRUNED))
     tracker = Tracker(None, store, "digits")
     show_all(tracker, book, "suspended")
     assert models_of(tracker) == [], "a search that goes on later has no models yet"
+    book.apply(shown.finish(0, 1, 2))
     for _ in range(2):
-        tracker.finish(book, "finished", 2000.0)
+        assert tracker.finish(book, "finished") is None
     assert sorted(model.tags["gansearch.trial_key"] for model in models_of(tracker)) == ["u1/0", "u1/1", "u1/2"]
     assert all(model.name == "generator" for model in models_of(tracker))
 
@@ -81,8 +82,8 @@ def test_a_model_that_was_logged_in_part_is_logged_again(store):
     show_all(tracker, book)
     tags = {"gansearch.generator": book.trials[0].best.result.generator, "gansearch.trial_key": "u1/0"}
     mlflow.set_tracking_uri(tracker.tracking_uri)
-    torn = mlflow.initialize_logged_model("generator", tags=tags, experiment_id=tracker.experiment)
-    uri = tracker.log_generator(book, book.trials[0])
+    torn = mlflow.initialize_logged_model("generator", tags=tags, experiment_id=tracker.mlflow.experiment)
+    uri = f"models:/{tracker.log_generator(book, book.trials[0])}"
     assert torn.model_id not in uri
     assert [f"models:/{model.model_id}" for model in models_of(tracker)] == [uri]
 
@@ -90,7 +91,12 @@ def test_a_model_that_was_logged_in_part_is_logged_again(store):
 def register(tracker: Tracker, book: Book, store: DiskStore, number: int | None = None, **more: Any) -> dict[str, Any]:
     trial = None if number is None else book.trials[number]
     options = {"name": "gan", "alias": "Champion", "dry_run": False} | more
-    return registry.register(tracker, book, store, trial, **options)
+    done = registry.register(tracker, book, store, trial, **options)
+    if done["version"] is not None:  # as `gansearch register` does
+        book.apply(shown.registration((trial or book.best).number, done["version"], alias=done["alias"]))
+        tracker.set_alias(options["name"], done["alias"], done["version"])
+        assert tracker.show_registrations(book) is None
+    return done
 
 
 def test_a_better_trial_becomes_a_version_and_takes_the_alias(store):
@@ -104,7 +110,7 @@ def test_a_better_trial_becomes_a_version_and_takes_the_alias(store):
     assert [gate["gate"] for gate in first["gates"]] == ["completed", "stable", "finite", "better", "draws", "serves"]
     assert register(tracker, book, store, 1)["version"] == 1, "it is the champion already"
     assert register(tracker, book, store)["version"] == 2, "the best trial is number 0"
-    client = tracker.client
+    client = tracker.mlflow.client
     assert [int(v.version) for v in client.search_model_versions("name = 'gan'")] == [2, 1]
     champion = client.get_model_version_by_alias("gan", "champion")
     assert int(champion.version) == 2
@@ -122,13 +128,13 @@ def test_a_registration_that_died_before_its_alias_makes_no_second_version(store
     tracker = Tracker(None, store, "digits")
     show_all(tracker, book)
     register(tracker, book, store)
-    tracker.client.delete_registered_model_alias("gan", "champion")
+    tracker.mlflow.client.delete_registered_model_alias("gan", "champion")
     assert register(tracker, book, store)["version"] == 1
 
 
 def test_a_trial_that_mlflow_does_not_know_is_not_registered(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    with pytest.raises(StateConflict, match="own command again"):
+    with pytest.raises(StateConflict, match="run `gansearch sync` first"):
         register(Tracker(None, store, "digits"), book, store)
 
 

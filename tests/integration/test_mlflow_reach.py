@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from pipeline import registry
 from pipeline.mlflow_process import ui_command
 from pipeline.mlflow_store import Tracker, read_run
+from pipeline.projection import TrackerGoneError
 from pipeline.records import TrialState
 from pipeline.store import DiskStore
 from tests.fakes import shown
@@ -100,18 +102,46 @@ def test_a_store_without_a_directory_needs_a_uri():
         Tracker(None, MemoryStore(), "digits")
 
 
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(uri):
+    with pytest.raises(ConfigError, match="must name a file"):
+        Tracker(uri, MemoryStore(), "digits")
+
+
+def test_a_database_without_its_driver_is_seen_before_training():
+    with pytest.raises(Unreachable, match="install the driver of that database"):
+        Tracker("mysql+pymysql://u@127.0.0.1:9/x", MemoryStore(), "digits").check()
+
+
+def test_a_broken_file_has_another_mend_than_a_server(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is no database" * 99)
+    with pytest.raises(Unreachable, match="move the file away, and `gansearch sync` makes it anew"):
+        Tracker(f"sqlite:///{tmp_path}/mlflow.db", MemoryStore(), "digits").check()
+
+
+def test_a_file_that_is_removed_while_it_is_in_use_is_noticed(tmp_path):
+    store = DiskStore(tmp_path / "store")
+    store.prepare()
+    book = shown.book_of([shown.study(store), *shown.trial(store, 0)])
+    tracker = Tracker(None, store, "digits")
+    tracker.show(book, None, 1000.0)
+    (tmp_path / "store" / "mlflow.db").unlink()
+    with pytest.raises(TrackerGoneError, match=r"mlflow\.db was removed while it was in use"):
+        tracker.show(book, 0, 1001.0)
+
+
 QUIET = """
 import sys
 from pipeline.mlflow_store import Tracker
 from pipeline.store import open_store
 from tests.fakes import shown
 store = open_store(sys.argv[1])
-book = shown.book_of([shown.study(store), *shown.trial(store, 0)])
+book = shown.book_of([shown.study(store), *shown.trial(store, 0), shown.finish(0)])
 tracker = Tracker(None, store, "digits")
 tracker.check()
 tracker.show(book, None, 1000.0)
 tracker.show(book, 0, 1001.0)
-tracker.finish(book, "finished", 2000.0)
+tracker.finish(book, "finished")
 """
 
 
@@ -139,8 +169,8 @@ def server(store: DiskStore, tmp_path: Path) -> Iterator[str]:
         wait_until_answering(uri, process)
         yield uri
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGKILL)  # asked nicely, it waits for connections that nobody closes
+        process.wait()
         log.close()
 
 
@@ -160,7 +190,7 @@ def wait_until_answering(uri: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.slow
 def test_a_server_is_shown_the_same_and_nothing_on_stdout(server, tmp_path, capfd):
     far = MemoryStore()  # a store that the server cannot see
-    records = [shown.study(far), *shown.trial(far, 0), *shown.trial(far, 1, TrialState.DIVERGED)]
+    records = [shown.study(far), *shown.trial(far, 0), *shown.trial(far, 1, TrialState.DIVERGED), shown.finish(0)]
     book, tracker = shown.book_of(records), Tracker(server, far, "digits")
     show_all(tracker, book, "finished")
     before = dump(tracker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from pipeline.book import Book
 from pipeline.mlflow_store import Tracker, read_run
 from pipeline.projector import Projector
 from pipeline.records import BudgetRecord, DecisionRecord, TrialState
+from pipeline.store import open_store
 from tests.fakes import shown
-from tests.fakes.tracked import MARKS, dump, files_of, mlflow_store, models_of, records_of, runs_of, show_all  # noqa: F401
+from tests.fakes.tracked import MARKS, dump, files_of, mlflow_store, models_of, records_of, runs_of, shelf_of, show_all  # noqa: F401
 from trainers.errors import UserError
 
 STATES = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
@@ -58,37 +60,58 @@ def test_a_trials_run_has_its_numbers_its_pictures_and_its_files(store):
     assert run.data.params["space"] == "wgan_gp"
     assert run.data.tags["gansearch.state"] == "completed"
     assert [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs] == [("digits", "d" * 36)]
-    history = tracker.client.get_metric_history(run.info.run_id, f"score/{shown.METRIC}")
+    history = tracker.mlflow.client.get_metric_history(run.info.run_id, f"score/{shown.METRIC}")
     assert [(m.step, m.timestamp, m.value) for m in history] == [(50, 1_001_123, 6.0), (100, 1_002_123, 5.0)]
     assert run.data.metrics["non_finite/grad_norm_d"] == 5.0
     assert all(abs(value) < 1e300 for value in run.data.metrics.values())
     files = files_of(tracker, run.info.run_id)
-    names = ["config", "data", "environment", "events", "generator", "scores", "spec"]
-    whole = {f"{name}.json" for name in names} | {"history.parquet", "extractor.safetensors", "generator.safetensors"}
+    names = ["config", "data", "environment", "events", "scores", "spec"]
+    whole = {f"{name}.json" for name in names} | {"history.parquet", "extractor.safetensors"}
     assert {path for path in files if not path.startswith("images/")} == whole
     assert len([path for path in files if path.endswith(".png")]) == 2
     assert len([path for path in files if path.endswith("+compressed.webp")]) == 2
     assert run.data.tags["mlflow.loggedImages"] == "true"
-    assert files["generator.safetensors"] == book.trials[0].segments[1].result.generator
     assert runs["1"].data.tags["gansearch.event"] == "exploding_gradient"
     mlflow.set_tracking_uri(tracker.tracking_uri)
-    table = tracker.client.load_table(tracker.experiment, "events.json", [runs["1"].info.run_id])
+    table = tracker.mlflow.client.load_table(tracker.mlflow.experiment, "events.json", [runs["1"].info.run_id])
     assert table["step"].tolist() == [73]
     assert "traceback.txt" in files_of(tracker, runs["2"].info.run_id)
 
 
 def test_showing_again_changes_nothing(store):
-    book = shown.book_of(records_of(store, *STATES))
+    book = shown.book_of([*records_of(store, *STATES), shown.finish(0), shown.registration(0, 1)])
     tracker = Tracker(None, store, "digits")
     show_all(tracker, book, "finished")
-    before = dump(tracker)
-    assert before["study"][0][1:] == ("FINISHED", 1_000_000, 2_000_000)
+    before, shelf = dump(tracker), shelf_of(tracker)
+    assert before["study"][0][1:] == ("FINISHED", 1_000_000, 1_900_000)
+    assert before["0"][-1]["generator.safetensors"] == book.trials[0].segments[1].result.generator
+    assert not any("generator.safetensors" in before[key][-1] for key in "123")
     show_all(tracker, book, "finished")
-    assert dump(tracker) == before
+    assert (dump(tracker), shelf_of(tracker)) == (before, shelf)
     again = Tracker(None, store, "digits")
     show_all(again, book, "finished")
-    assert dump(again) == before
+    assert (dump(again), shelf_of(again)) == (before, shelf)
     assert len(models_of(again)) == 1
+
+
+def test_a_lost_mlflow_is_made_anew_from_records_and_blobs(store, tmp_path):
+    states = [TrialState.COMPLETED] * 4 + [TrialState.DIVERGED, TrialState.FAILED]
+    versions = [(3, 1), (1, 2), (0, 3)]
+    registered = [shown.registration(number, version) for number, version in versions]
+    records = [*records_of(store, *states), shown.finish(0, 1, 2), *registered, shown.registration(1, 2, alias="old")]
+    tracker = Tracker(None, store, "digits")
+    show_all(tracker, shown.book_of(records), "finished")
+    before, shelf = dump(tracker), shelf_of(tracker)
+    assert [model[0] for model in shelf["models"]] == ["0", "1", "2", "3"]
+    assert shelf["registered"]["gan"][1] == {"champion": 3, "old": 2}
+    assert [(row[0], row[1]) for row in shelf["registered"]["gan"][2]] == [(1, "3"), (2, "1"), (3, "0")]
+    # Elsewhere, since one process keeps a deleted database open.
+    elsewhere = open_store(tmp_path / "elsewhere")
+    shutil.copytree(store.path / "blobs", elsewhere.path / "blobs")
+    projector = Projector(records, Tracker(None, elsewhere, "digits"))
+    assert projector.show_now("finished") == 0, projector.failure
+    again = Tracker(None, elsewhere, "digits")
+    assert (dump(again), shelf_of(again)) == (before, shelf)
 
 
 def test_showing_record_by_record_or_at_once_ends_the_same(store):
@@ -146,13 +169,13 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
 
     whole = Tracker(None, store, "whole")
     show_all(whole, records("u1"))
-    whole.finish(records("u1"), "suspended", 2000.0)
+    whole.finish(records("u1"), "suspended")
     wanted = without_identity(dump(whole))
     for calls in itertools.count(1):
         uid = f"death-{calls}"
         book, tracker = records(uid), Tracker(None, store, f"death-{calls}")
-        client = tracker.client
-        tracker.client = Dies(client, calls, after=after)
+        client = tracker.mlflow.client
+        tracker.mlflow.client = Dies(client, calls, after=after)
         try:
             show_all(tracker, book, "suspended")
             died = False
@@ -162,7 +185,7 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
             break
         if not same_process:
             tracker = Tracker(None, store, f"death-{calls}")
-        tracker.client = client
+        tracker.mlflow.client = client
         show_all(tracker, book, "suspended")
         assert without_identity(dump(tracker)) == wanted, f"died {'after' if after else 'before'} call {calls}"
     assert calls > 20
@@ -171,10 +194,10 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
 def test_of_two_runs_of_one_trial_the_older_stays(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
     tracker = Tracker(None, store, "digits")
-    older = tracker.show(book, 0, 1001.0).run_id
+    older = tracker.show(book, 0, 1001.0).run.run_id
     tags = {"gansearch.study_uid": "u1", "gansearch.trial_key": "u1/0", "gansearch.number": "0"}
-    tracker.client.create_run(tracker.experiment, 1_002_000, tags)
-    assert Tracker(None, store, "digits").show(book, 0, 1001.0).run_id == older
+    tracker.mlflow.client.create_run(tracker.mlflow.experiment, 1_002_000, tags)
+    assert Tracker(None, store, "digits").show(book, 0, 1001.0).run.run_id == older
     assert runs_of(tracker)["0"].info.run_id == older
 
 
@@ -183,11 +206,11 @@ def test_a_deleted_run_and_a_deleted_experiment_are_made_anew(store):
     tracker = Tracker(None, store, "digits")
     show_all(tracker, book)
     before = dump(tracker)
-    tracker.client.delete_run(runs_of(tracker)["0"].info.run_id)
+    tracker.mlflow.client.delete_run(runs_of(tracker)["0"].info.run_id)
     again = Tracker(None, store, "digits")
     show_all(again, book)
     assert dump(again) == before
-    tracker.client.delete_experiment(tracker.experiment)
+    tracker.mlflow.client.delete_experiment(tracker.mlflow.experiment)
     show_all(Tracker(None, store, "digits"), book)
     assert dump(Tracker(None, store, "digits")) == before
 
@@ -195,12 +218,12 @@ def test_a_deleted_run_and_a_deleted_experiment_are_made_anew(store):
 def test_a_run_deleted_under_way_is_made_anew_at_the_second_try(store):
     records = records_of(store, None)
     tracker, book = Tracker(None, store, "digits"), shown.book_of(records)
-    first = tracker.show(book, 0, 1001.0).run_id
-    tracker.client.delete_run(first)
+    first = tracker.show(book, 0, 1001.0).run.run_id
+    tracker.mlflow.client.delete_run(first)
     book.apply(DecisionRecord(at=1100.0, trial=0, state=TrialState.PRUNED, reason="halved", score=5.0, best_index=1))
     with pytest.raises(mlflow.MlflowException):
         tracker.show(book, 0, 1001.0)
-    assert tracker.show(book, 0, 1001.0).run_id != first
+    assert tracker.show(book, 0, 1001.0).run.run_id != first
     assert runs_of(tracker)["0"].data.metrics["d_loss/max"] == 100.0
 
 
@@ -211,7 +234,7 @@ def test_a_suspended_trial_is_killed_and_runs_again_when_it_goes_on(store):
     runs = runs_of(tracker)
     assert [runs[key].info.status for key in ("study", "0", "1")] == ["KILLED", "FINISHED", "KILLED"]
     assert runs["1"].data.tags["gansearch.state"] == "suspended"
-    assert runs["1"].info.end_time == 2_000_000
+    assert runs["1"].info.end_time == 1_101_000, "when the last thing happened"
     later = Tracker(None, store, "digits")
     show_all(later, book)
     runs = runs_of(later)
@@ -226,7 +249,7 @@ def test_a_larger_budget_reaches_the_configuration_file(store):
     larger = BudgetRecord(at=1500.0, config=records[0].config | {"trials": 30})
     show_all(tracker, shown.book_of([*records, larger]))
     run = runs_of(tracker)["study"]
-    path = tracker.client.download_artifacts(run.info.run_id, "config.json")
+    path = tracker.mlflow.client.download_artifacts(run.info.run_id, "config.json")
     assert json.loads(Path(path).read_text())["trials"] == 30
     assert run.data.params["trials"] == "3", "MLflow's parameters are immutable"
 

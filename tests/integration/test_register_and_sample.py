@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.ledger import read_records
+from pipeline.ledger import Ledger, read_records
 from tests.command_line import Done, document, environment, refusal, together
 from tests.finished_search import BEST, PRUNED, SECOND, Finished
 from tests.mlflow_runs import Runs
@@ -36,7 +36,8 @@ def held(runs: Runs) -> list[tuple[dict[str, str], list[tuple[str, str]]]]:
 @pytest.mark.slow
 def test_a_dry_run_tells_what_the_gates_say_and_changes_nothing(finished, runs):
     before, records = held(runs), read_records(finished.store, "tiny")
-    dry = document(finished.run("register", "--dry-run", "--name", "another", "--format", "json"))
+    with Ledger.open(finished.store, "tiny"):  # a search may be running
+        dry = document(finished.run("register", "--dry-run", "--name", "another", "--format", "json"))
     assert list(dry) == ["model", "version", "alias", "gates"]
     assert (dry["model"], dry["version"], dry["alias"]) == ("another", None, "champion")
     assert all(gate.keys() == {"gate", "passed", "detail"} and gate["passed"] for gate in dry["gates"])

@@ -24,6 +24,11 @@ def store() -> MemoryStore:
     return MemoryStore()
 
 
+def files_of(book, trial, store):
+    stored = artifacts.stored_files(book, trial, store)
+    return artifacts.trial_files(book, trial) | {path: make() for path, make in stored.items()}
+
+
 def spec_of(**params) -> TrialSpec:
     return TrialSpec(number=17, key="u/17", params=params, config=shown.CONFIG)
 
@@ -176,7 +181,7 @@ def test_a_trials_files_give_the_trial_back(store):
     records = [shown.study(store), *shown.trial(store, 0)]
     book = shown.book_of(records)
     trial = book.trials[0]
-    bundle = artifacts.read_bundle("r", artifacts.trial_files(book, trial, store))
+    bundle = artifacts.read_bundle("r", files_of(book, trial, store))
     assert isinstance(records[1], TrialRecord)
     assert bundle.spec == records[1].spec
     assert list(bundle.spec.params) == list(trial.spec.params)
@@ -189,7 +194,7 @@ def test_a_trials_files_give_the_trial_back(store):
 
 def test_the_event_table_has_mlflows_layout(store):
     book = shown.book_of([shown.study(store), *shown.trial(store, 0, TrialState.DIVERGED)])
-    table = json.loads(artifacts.trial_files(book, book.trials[0], store)["events.json"])
+    table = json.loads(files_of(book, book.trials[0], store)["events.json"])
     assert table["columns"] == ["kind", "step", "severity", "action", "message", "evidence"]
     assert len(table["data"]) == 1, "the event of the decision and of its segment are one"
     assert json.loads(table["data"][0][-1]) == {"grad_norm_d": "inf", "threshold": 100.0}
@@ -197,7 +202,7 @@ def test_the_event_table_has_mlflows_layout(store):
 
 def test_a_trial_without_a_step_has_files_but_cannot_be_rerun_from_them(store):
     book = shown.book_of([shown.study(store), *shown.trial(store, 0, TrialState.FAILED, segments=0)])
-    files = artifacts.trial_files(book, book.trials[0], store)
+    files = files_of(book, book.trials[0], store)
     assert files["traceback.txt"] == b"Traceback: boom"
     with pytest.raises(UserError, match=r"run r has no environment.json, history.parquet"):
         artifacts.read_bundle("r", files)

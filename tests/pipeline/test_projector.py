@@ -6,10 +6,11 @@ from queue import SimpleQueue
 
 import pytest
 
-from pipeline.projector import Projector
+from pipeline.projector import Projector, Projectors
 from pipeline.records import Record, RunRecord
 from tests.fakes import journal
 from tests.fakes.tracker import MemoryTracker
+from trainers.errors import IntegrityError
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -94,10 +95,10 @@ def test_a_trial_that_cannot_be_shown_does_not_hold_up_the_others(records, track
     assert projector.failure == "ValueError: trial 0 cannot be shown"
 
 
-def test_close_ends_the_study_at_its_last_records_time(records, tracker, projector):
+def test_close_ends_the_study(records, tracker, projector):
     projector.start()
     assert projector.close(10, "finished") == 0
-    assert (tracker.outcome, tracker.ended_at) == ("finished", 4.0)
+    assert tracker.outcome == "finished"
 
 
 def test_close_tells_what_is_left_and_comes_back_in_time(tracker, projector):
@@ -106,6 +107,20 @@ def test_close_tells_what_is_left_and_comes_back_in_time(tracker, projector):
     began = time.monotonic()
     assert projector.close(0.2, "suspended") == 4
     assert time.monotonic() - began < 5
+
+
+def test_what_was_removed_meanwhile_counts_as_not_shown_and_is_not_tried_again(records, tracker, projector):
+    projector.start()
+    wait_for(lambda: projector.unsynced == 0)
+    tracker.gone = True
+    records.append(journal.segment(0, 1, 50, 100))
+    projector.notify()
+    wait_for(lambda: projector.failure is not None)
+    calls = tracker.calls
+    records.append(journal.segment(0, 2, 100, 150))
+    assert projector.close(5, "finished") == len(records)
+    assert projector.failure == "somebody removed it"
+    assert tracker.calls == calls
 
 
 def test_close_counts_a_study_that_could_not_be_ended(records, tracker, projector):
@@ -130,3 +145,74 @@ def test_appending_never_waits_for_a_tracker_that_is_down(records, tracker, proj
 def test_what_was_never_started_can_be_closed(tracker, projector):
     assert projector.close(10, "suspended") == 4
     assert tracker.calls == 0
+
+
+# -- what cannot be shown whole ----------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_shown_whole_is_told_and_not_tried_for_ever(records, tracker, projector):
+    records += [journal.trial(1), journal.attempt(1), journal.segment(1, 0, 0, 50)]
+    tracker.broken = {0: IntegrityError("blob abc is missing")}
+    projector.start()
+    assert projector.close(10, "finished") == 3
+    assert (str(projector.integrity), projector.failure) == (
+        "blob abc is missing",
+        "IntegrityError: blob abc is missing",
+    )
+    assert (tracker.steps[1], tracker.outcome) == (50, "finished")
+    assert {run.run_id for run in drain(projector.outbox)} == {"run-None", "run-0", "run-1"}, (
+        "it has a run all the same"
+    )
+    assert tracker.calls == 4
+
+
+def test_what_was_not_shown_whole_is_tried_with_the_trials_next_record(records, tracker, projector):
+    tracker.broken = {0: IntegrityError("blob abc is missing")}
+    projector.start()
+    wait_for(lambda: projector.integrity is not None)
+    tracker.broken = {}
+    records.append(journal.segment(0, 1, 50, 100))
+    assert projector.close(10) == 0
+
+
+# -- in the foreground, and several at once ----------------------------------------------------------------------------
+
+
+def test_showing_now_gives_up_after_failures_in_a_row(tracker, projector):
+    tracker.down = True
+    assert projector.show_now("finished") == 4
+    assert (tracker.calls, projector.failure) == (3, "ConnectionError: nobody answers")
+
+
+def test_showing_now_shows_all_that_can_be_shown(records, tracker, projector):
+    for number in range(1, 9):
+        records += [journal.trial(number), journal.segment(number, 0, 0, 50)]
+    tracker.refused = {0, 1}
+    assert projector.show_now("finished") == 3 + 2
+    assert [number for number in tracker.steps if number is not None] == [2, 3, 4, 5, 6, 7, 8]
+    tracker.refused = set()
+    assert projector.show_now("finished") == 0
+    assert tracker.outcome == "finished"
+
+
+def test_a_tracker_that_is_down_does_not_hold_up_another(records):
+    first, second = MemoryTracker(down=True), MemoryTracker()
+    both = Projectors(records, [first, second])
+    both.start()
+    wait_for(lambda: second.steps == {None: 0, 0: 50})
+    assert both.close(0.5, "suspended") == 4
+    assert (both.failure, second.outcome) == ("ConnectionError: nobody answers", "suspended")
+    first.down = False
+    assert Projectors(records, [first, second]).show_now("suspended") == 0
+
+
+def test_what_waits_for_a_tracker_takes_no_memory_by_the_record(records, tracker):
+    """10,000 records of one trial wait as one number; the book, which is the study's size, is the search's own too."""
+    tracker.down = True
+    projector = Projector(records, tracker)
+    for index in range(1, 10_001):
+        records.append(journal.segment(0, index, 50 * index, 50 * index + 50))
+    assert projector.show_now("suspended") == 10_004
+    held = (projector._waiting, projector._broken, projector._began, projector._runs)
+    assert sum(map(len, held)) <= 4
+    assert projector.outbox.qsize() == 0

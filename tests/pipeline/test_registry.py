@@ -27,7 +27,10 @@ class NoRegistrar:
     def log_generator(self, book, trial):
         raise AssertionError("nothing may be logged")
 
-    def publish(self, name, alias, model_uri, tags, description):
+    def drop_generator(self, book, trial):
+        raise AssertionError("nothing may be removed")
+
+    def create_version(self, book, trial, model_id, name, gates):
         raise AssertionError("nothing may be published")
 
 

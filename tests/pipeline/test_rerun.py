@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import rerun
-from pipeline.artifacts import read_bundle, trial_files
+from pipeline.artifacts import read_bundle, stored_files, trial_files
 from pipeline.book import Book
 from pipeline.ports import Job
 from pipeline.records import SegmentRecord, TrialRecord, TrialSpec, TrialState
@@ -123,7 +123,8 @@ def test_a_diverged_trial_is_the_same_again_to_its_end(store):
 
 
 def test_the_bundle_of_a_run_verifies_as_well(book, store):
-    found = verify(read_bundle("r", trial_files(book, book.trials[0], store)))
+    stored = {path: make() for path, make in stored_files(book, book.trials[0], store).items()}
+    found = verify(read_bundle("r", trial_files(book, book.trials[0]) | stored))
     assert (found.identical, found.steps_compared) == (True, STEPS)
 
 
@@ -298,3 +299,74 @@ def test_what_is_kept_is_the_configuration_the_samples_and_the_generator(bundle,
 def test_without_a_folder_nothing_is_kept(bundle):
     segment = next(iter(rerun.train_here(bundle, bundle.spec.config.model_copy(update={"steps": 1}), unwatched)))
     rerun.keeper(None, bundle.spec.config)(segment)
+
+
+# -- weights that were collected ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def collected(book, store, tmp_path):
+    """The trial, pruned after it got worse, so that its best segment is not its last; a store without its weights."""
+    worse = Book()
+    worse.study, worse.config, worse.trials = book.study, book.config, {0: book.trials[0].copy()}
+    trial = worse.trials[0]
+    trial.state, trial.decision = TrialState.PRUNED, journal.decision(0, TrialState.PRUNED, best_index=1)
+    bare = open_store(tmp_path)
+    for segment in trial.segments:
+        bare.put(store.get(segment.result.history))
+    return worse, bare
+
+
+def test_collected_weights_are_trained_again_to_the_best_segment(collected, store):
+    book, bare = collected
+    trial, said = book.trials[0], []
+    weights = rerun.weights_of(book, bare, trial, said.append)
+    assert weights == store.get(trial.segments[1].result.generator)
+    assert weights != store.get(trial.segments[2].result.generator)
+    assert said == ["trial 0's weights were collected; training it again (60 steps)"]
+    with pytest.raises(IntegrityError):
+        bare.get(trial.segments[1].result.generator)
+
+
+def test_weights_that_are_there_are_taken(collected, store):
+    book, said = collected[0], []
+    assert rerun.weights_of(book, store, book.trials[0], said.append) == store.get(
+        book.trials[0].segments[1].result.generator
+    )
+    assert said == []
+
+
+def test_weights_that_should_be_there_are_missed(collected):
+    book, bare = collected
+    book.registrations.append(journal.registration(0))
+    with pytest.raises(IntegrityError, match="missing"):
+        rerun.weights_of(book, bare, book.trials[0], unwatched)
+
+
+def claim(book, **changes):
+    """Let the record of the best segment say something else."""
+    best = book.trials[0].segments[1]
+    book.trials[0].segments[1] = best.model_copy(update={"result": best.result.model_copy(update=changes)})
+
+
+def test_other_weights_of_the_same_environment_are_refused(collected):
+    book, bare = collected
+    claim(book, generator="0" * 64)
+    with pytest.raises(IntegrityError, match=r"trained again to step 60, gave generator \w+, not 0000"):
+        rerun.weights_of(book, bare, book.trials[0], unwatched)
+
+
+def test_other_weights_of_another_environment_are_used_and_it_is_said(collected, store):
+    book, bare = collected
+    real, said = book.trials[0].segments[1].result.generator, []
+    elsewhere = book.trials[0].segments[1].result.environment.model_copy(update={"cpu": "aarch64"})
+    claim(book, generator="0" * 64, environment=elsewhere)
+    assert rerun.weights_of(book, bare, book.trials[0], said.append) == store.get(real)
+    assert said[1] == "trial 0 was trained in another environment: these weights are not those that were scored"
+
+
+def test_weights_are_not_trained_again_on_other_data(collected):
+    book, bare = collected
+    book.study = book.study.model_copy(update={"data": book.study.data | {"digest": "f" * 64}})
+    with pytest.raises(StateConflict, match="was trained on ffffffffffff"):
+        rerun.weights_of(book, bare, book.trials[0], unwatched)

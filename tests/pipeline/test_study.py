@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.book import Book
 from pipeline.config import SearchConfig, train_config
 from pipeline.records import RECORD, TrialRecord, TrialSpec, TrialState
-from pipeline.study import Sampler, _frozen, distributions
+from pipeline.study import Sampler, distributions, frozen
 from search_spaces import CLASSIC, GAN, WGAN_GP, Choice, Float, Space, defaults, narrow
 from tests.fakes import journal
 from trainers.stability.events import Event
@@ -67,7 +67,7 @@ def only(state, score=1.0, severity=0.5, space=CLASSIC, params=None):
     book = Book()
     for record in (journal.study(), asked(0, params or defaults(CLASSIC)[0]), *end(0, state, score, severity)):
         book.apply(record)
-    return _frozen(book.trials[0], space)
+    return frozen(book.trials[0], space)
 
 
 # -- ask ---------------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_a_refused_trial_is_infeasible_too():
     told = journal.decision(0, TrialState.DIVERGED, event=event(1.0))
     for record in (journal.study(), asked(0, defaults(CLASSIC)[0]), told):
         book.apply(record)
-    assert _frozen(book.trials[0], CLASSIC).constraints == {"exploding_gradient": 1.0}
+    assert frozen(book.trials[0], CLASSIC).constraints == {"exploding_gradient": 1.0}
 
 
 def test_failed_trials_make_no_difference_but_running_and_diverged_ones_do():
