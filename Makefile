@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci lint format gpu-check clean
+.PHONY: search test ci lint format faults soak gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -13,6 +13,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 $(READY): pyproject.toml constraints.txt
+	@echo "making $(VENV): torch, Ray, MLflow and more, about 7 GB; this takes some minutes and prints nothing"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -27,7 +28,16 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 ci: lint test
-	$(BIN)/python -m pytest -m slow --timeout 1200
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 1200
+
+# Injects every fault, and writes down what was measured.
+faults: $(READY)
+	mkdir -p build && rm -f build/faults.jsonl
+	FAULTS_LOG=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults --timeout 1200
+	$(BIN)/python -m benchmarks.faults build/faults.jsonl
+
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak
 
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu_check

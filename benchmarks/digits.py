@@ -1,4 +1,4 @@
-"""What the digits search found: `python -m benchmarks.digits [STORE]` after `make search`.
+"""What the digits search found: `python -m benchmarks.digits [STORE] [--study NAME]` after `make search`.
 
 Draws 2,000 samples of the best trial's generator and scores them on the held-out part, beside what the training part
 scores there (the floor), so that the Frechet distance has something to be compared with.
@@ -6,28 +6,36 @@ scores there (the floor), so that the Frechet distance has something to be compa
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections import Counter
 from typing import Any
 
 from pipeline.book import Book
 from pipeline.place import DEFAULT_STORE, Place, open_study
 from pipeline.projection import trial_generator
 from trainers import data, evaluation
-from trainers.errors import NotGoodEnough
+from trainers.errors import GansearchError, NotGoodEnough
 from trainers.generate import load_generator, sample
 
 SAMPLES = 2000
 FRESH_SEED = 12345  # not one that the search has drawn with
 
 
-def figures(store: str) -> dict[str, Any]:
-    """Return the figures of the best trial of the only study in a store.
+def figures(store: str, name: str = "digits") -> dict[str, Any]:
+    """Return the figures of a study of images, and of its best trial.
+
+    Args:
+        store: directory of the studies.
+        name: of the study.
 
     Raises:
+        Unreachable: the store is not there.
+        ConfigError: the study is not in it.
         NotGoodEnough: no trial is completed.
     """
-    study = open_study(Place(store=store))
+    study = open_study(Place(store=store, study=name))
     book, best = study.book, study.book.best
     if best is None or book.study is None:
         raise NotGoodEnough("no trial is completed")
@@ -43,6 +51,7 @@ def figures(store: str) -> dict[str, Any]:
         "study": study.name,
         "finished": book.finished,
         "counts": book.counts,
+        "by space": dict(Counter(str(trial.spec.params.get("space", "-")) for trial in book.trials.values())),
         "steps": sum(trial.steps for trial in book.trials.values()),
         "seconds": round(_seconds(book), 1),
         "best": best.number,
@@ -51,8 +60,8 @@ def figures(store: str) -> dict[str, Any]:
         book.study.metric: distance,
         "training part against held-out part": floor,
         "ratio": distance / floor,
-        "confidence": scores["confidence"],
-        "smallest class share": scores["class_min_share"],
+        "confidence": scores.get("confidence"),  # of images with labels alone
+        "smallest class share": scores.get("class_min_share"),
     }
 
 
@@ -62,5 +71,18 @@ def _seconds(book: Book) -> float:
     return max((trial.decision.at for trial in book.trials.values() if trial.decision), default=began) - began
 
 
+def main() -> None:
+    """Print the figures as JSON; what a user did wrong is one line, and the exit code says its kind."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.digits", description="What the digits search found.")
+    parser.add_argument("store", nargs="?", default=DEFAULT_STORE, help="directory of the studies [%(default)s]")
+    parser.add_argument("--study", default="digits", help="name of the study [%(default)s]")
+    chosen = parser.parse_args()
+    try:
+        print(json.dumps(figures(chosen.store, chosen.study), indent=2))
+    except GansearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
 if __name__ == "__main__":
-    print(json.dumps(figures(sys.argv[1] if len(sys.argv) > 1 else DEFAULT_STORE), indent=2))
+    main()

@@ -4,68 +4,46 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Literal
 
 import typer
 
+from pipeline.emit import Format, emit
+from pipeline.safe_text import visible
+from pipeline.stdout import safe_streams, stdout_to_stderr
 from trainers.errors import GansearchError, NotGoodEnough
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Search GAN hyper-parameters, see why trainings fail, register the best generators.",
-)
+HELP = "Search GAN hyper-parameters, see why trainings fail, register the best generators."
+# Without rich's markup, which would take "[the only one]" for a colour.
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=HELP)
 config_app = typer.Typer(no_args_is_help=True, help="The resolved config, a check, the JSON schema.")
 app.add_typer(config_app, name="config")
 
-Format = Literal["table", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", help="What stdout holds.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Directory of the studies [./gansearch-store].")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="Name of the study [the only one].")]
 TrackingOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow [the store's own SQLite file].")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A dotted key; repeatable.")]
-FileArgument = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A search file (YAML).")]
+FileArgument = Annotated[Path | None, typer.Argument(metavar="FILE", help="A search file (YAML).")]
 # Options of `search` that are keys of its configuration.
 CONFIG_OPTIONS = ("study", "space", "data", "trials", "steps", "workers", "seed", "max_hours", "store", "tracking_uri")
 TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="A number, or an MLflow run id.")]
 
-_say: Callable[[str], None] = partial(print, file=sys.stderr)
+
+def _say(line: str) -> None:
+    print(visible(line), file=sys.stderr)
 
 
 def main() -> None:
     """Run the command line; errors that are meant for a person end with their exit code and no traceback."""
+    sys.path.append("")  # `module:name` may lie in the working directory; last, so that it shadows nothing
     try:
-        app()
+        with safe_streams():
+            app()
     except GansearchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         sys.exit(error.exit_code)
-
-
-def _emit(
-    format_: Format, document: dict[str, Any], table: Callable[[TextIO], None] | None = None, out: TextIO | None = None
-) -> None:
-    """Write a document to stdout: as JSON, or as `table` does, or as YAML where there is no table."""
-    out = out or sys.stdout
-    if format_ == "json":
-        json.dump({"schema": 1} | document, out, indent=2, allow_nan=False)
-        out.write("\n")
-    elif table is not None:
-        table(out)
-    else:
-        from pipeline import view
-
-        view.print_yaml(document, out)
-
-
-def _stdout() -> AbstractContextManager[TextIO]:
-    """Keep stdout for data while libraries that print on it are at work."""
-    from pipeline.stdout import stdout_to_stderr
-
-    return stdout_to_stderr()
 
 
 @app.command()
@@ -92,22 +70,28 @@ def search(
     from pipeline import view
     from pipeline.commands import needed_options
     from pipeline.launch import Driver, launch
+    from pipeline.ports import StoppedError
     from pipeline.signals import StopRequest
 
     config = configs.load(file, sets or [], {key: context.params[key] for key in CONFIG_OPTIONS})
-    stop = StopRequest(_say)
-    with _stdout() as out:
-        with view.Progress(total=config.trials) as progress:
+    with stdout_to_stderr() as out:
+        with view.Progress() as progress:
+            stop = StopRequest(progress.say_at_once)
             driver = Driver(
                 address=address,
                 allow_drift=allow_drift,
                 should_stop=lambda: stop.made,
+                abandon=lambda: stop.hurry,
                 watch=progress.watch,
                 say=progress.say,
             )
-            result = launch(config, driver)
+            try:
+                result = launch(config, driver)
+            except StoppedError as stopped:
+                progress.say(str(stopped))
+                sys.exit(stop.exit_code)
         options = needed_options(config.store, config.study)
-        _emit(format_, result.document(), lambda to: view.print_result(result, to, options), out)
+        emit(format_, result.document(), lambda to: view.print_result(result, to, options), out)
     if stop.made and not result.finished:
         sys.exit(stop.exit_code)
     if result.finished and result.book.best is None:
@@ -123,14 +107,14 @@ def trials(
 ) -> None:
     """Show one row a trial."""
     from pipeline import view
-    from pipeline.keys import redact
-    from pipeline.place import Place, open_study
+    from pipeline.place import Place, open_study, own_tracking_uri
+    from pipeline.safe_text import redact
 
     opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
     rows = [view.trial_row(trial) for trial in opened.book.trials.values()]
-    uri = opened.tracking_uri or f"sqlite:///{opened.store.path / 'mlflow.db'}"
+    uri = opened.tracking_uri or own_tracking_uri(opened.store)
     document = {"study": opened.name, "tracking_uri": redact(uri), "trials": rows}
-    _emit(format_, document, lambda to: view.print_table(rows, to))
+    emit(format_, document, lambda to: view.print_table(rows, to))
 
 
 @app.command()
@@ -152,7 +136,7 @@ def show(
     if config:
         sys.stdout.write(alone(opened, found))
     else:
-        _emit(format_, {"study": opened.name, **view.trial_story(found)})
+        emit(format_, {"study": opened.name, **view.trial_story(found)})
 
 
 @app.command()
@@ -176,14 +160,14 @@ def rerun(
     recorded = commands.bundle(place, trial)
     changed = commands.varied(recorded.spec.config, sets or [], steps, device)
     document, differs = commands.train_again(recorded, changed, verify=verify, out=out, say=_say)
-    _emit(format_, document)
+    emit(format_, document)
     if differs:
         raise NotGoodEnough(f"trial {document['trial']} trained again differs from what was recorded")
 
 
 @app.command()
 def register(
-    trial: Annotated[str | None, typer.Argument(metavar="[TRIAL]", help="A number or run id [the best].")] = None,
+    trial: Annotated[str | None, typer.Argument(metavar="TRIAL", help="A number or run id [the best].")] = None,
     name: Annotated[str | None, typer.Option(help="Registered model [the study's name].")] = None,
     alias: Annotated[str, typer.Option(help="Alias that the new version takes.")] = "champion",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what the gates say.")] = False,
@@ -197,9 +181,9 @@ def register(
     from pipeline.place import Place
 
     place = Place(store=store, study=study, tracking_uri=tracking_uri)
-    with _stdout() as stdout:
-        document, refusal = commands.register(place, trial, name=name, alias=alias, dry_run=dry_run)
-        _emit(format_, document, lambda to: view.print_registration(document, to), stdout)
+    with stdout_to_stderr() as stdout:
+        document, refusal = commands.register(place, trial, name=name, alias=alias, dry_run=dry_run, say=_say)
+        emit(format_, document, lambda to: view.print_registration(document, to), stdout)
     if refusal is not None:
         raise refusal
 
@@ -219,9 +203,25 @@ def sample(
     from pipeline.place import Place
 
     place = Place(store=store, study=study, tracking_uri=tracking_uri)
-    with _stdout() as stdout:
-        commands.sample(place, model, n=n, seed=seed, out=out)
+    with stdout_to_stderr() as stdout:
+        commands.sample(place, model, n=n, seed=seed, out=out, say=_say)
         print(out, file=stdout)
+
+
+@app.command()
+def sync(
+    store: StoreOption = None,
+    study: StudyOption = None,
+    tracking_uri: TrackingOption = None,
+    format_: FormatOption = "table",
+) -> None:
+    """Bring MLflow up to date with the ledger, or make its runs and models anew from it."""
+    from pipeline import commands
+    from pipeline.place import Place
+
+    with stdout_to_stderr() as stdout:
+        document = commands.sync(Place(store=store, study=study, tracking_uri=tracking_uri), _say)
+        emit(format_, document, out=stdout)
 
 
 @app.command()
@@ -249,9 +249,9 @@ def doctor(
     from pipeline import commands, view
     from pipeline.place import Place
 
-    with _stdout() as stdout:
+    with stdout_to_stderr() as stdout:
         rows = commands.examine(Place(store=store, tracking_uri=tracking_uri), address)
-        _emit(format_, {"checks": rows}, lambda to: view.print_table(rows, to), stdout)
+        emit(format_, {"checks": rows}, lambda to: view.print_table(rows, to), stdout)
     if not all(row["ok"] for row in rows):
         sys.exit(4)
 
@@ -266,7 +266,7 @@ def list_(kind: Annotated[ListKind, typer.Argument()], format_: FormatOption = "
     from pipeline.commands import catalogue
 
     rows = catalogue(kind)
-    _emit(format_, {kind: rows}, lambda to: view.print_table(rows, to))
+    emit(format_, {kind: rows}, lambda to: view.print_table(rows, to))
 
 
 @config_app.command("show")
@@ -274,7 +274,7 @@ def config_show(file: FileArgument = None, sets: SetOption = None, format_: Form
     """Print every key with its value, and what the space searches."""
     from pipeline import config as configs
 
-    _emit(format_, configs.resolved(configs.load(file, sets or [])))
+    emit(format_, configs.resolved(configs.load(file, sets or [])))
 
 
 @config_app.command("validate")
@@ -283,7 +283,7 @@ def config_validate(file: FileArgument = None, sets: SetOption = None, format_: 
     from pipeline import config as configs
 
     loaded = configs.load(file, sets or [])
-    _emit(format_, {"valid": True, "study": loaded.study})
+    emit(format_, {"valid": True, "study": loaded.study})
 
 
 @config_app.command("schema")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.book import Book, Trial
 from pipeline.ledger import read_book, resolve_study, study_names
-from pipeline.store import DiskStore, open_store
+from pipeline.messages import short
+from pipeline.store import DiskStore, Store, open_store
 from trainers.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -18,11 +20,17 @@ DEFAULT_STORE = "./gansearch-store"
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a study is, as the options of a command say it."""
+    """Where a study is, as the options of a command say it; ConfigError where one is empty."""
 
     store: str | None = None
     study: str | None = None
     tracking_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value == "":
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} must not be empty (a shell variable that is not set?): leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,7 @@ class Study:
     """A study that was opened for reading."""
 
     name: str
-    store: DiskStore
+    store: Store
     book: Book
     tracking_uri: str | None
 
@@ -41,14 +49,16 @@ class Study:
             ConfigError: there is no such trial; the message says which there are.
         """
         trials = self.book.trials
-        if text.isdecimal() and int(text) in trials:
+        number = re.fullmatch(r"[0-9]{1,9}", text)
+        if number and int(text) in trials:
             return trials[int(text)]
         for trial in trials.values():
             if trial.run_id == text:
                 return trial
         there = f"0 to {len(trials) - 1}" if trials else "none yet"
-        hint = nearest(text, [t.run_id for t in trials.values() if t.run_id]) if not text.isdecimal() else ""
-        raise ConfigError(f"study {self.name!r} has no trial {text!r}{hint} (trials: {there}; `gansearch trials`)")
+        hint = "" if number else nearest(short(text), [t.run_id for t in trials.values() if t.run_id])
+        told = f"study {self.name!r} has no trial {short(text)!r}{hint}"
+        raise ConfigError(f"{told} (trials: {there}; `gansearch trials`)")
 
     def tracker(self) -> Tracker:
         """Return the study in MLflow, once MLflow has answered."""
@@ -82,4 +92,15 @@ def tracking_uri(place: Place) -> str:
     uris = {str(config["tracking_uri"]) for config in configs if config.get("tracking_uri")}
     if len(uris) > 1:
         raise ConfigError(f"--tracking-uri must be given: the studies in {store.uri} use {', '.join(sorted(uris))}")
-    return uris.pop() if uris else f"sqlite:///{store.path}/mlflow.db"
+    return uris.pop() if uris else own_tracking_uri(store)
+
+
+def own_tracking_uri(store: Store) -> str:
+    """Return where MLflow is, for a study that names no other place: a file of the store's.
+
+    Raises:
+        ConfigError: the store is no directory, and holds no such file.
+    """
+    if not isinstance(store, DiskStore):
+        raise ConfigError(f"--tracking-uri must be given where the store is no directory, but got --store {store.uri}")
+    return f"sqlite:///{store.path}/mlflow.db"

@@ -2,51 +2,73 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TextIO
 
 import yaml
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.book import Book, Trial
 from pipeline.launch import Result
+from pipeline.records import TrialState
+from pipeline.safe_text import visible
 
 PLAIN_EVERY = 10.0  # seconds between two lines where there is no terminal
 NO_VALUE = "-"
-WIDE, SHORT_ID = 150, 8  # columns of a terminal that has room for whole run ids, and how much of one is shown elsewhere
+WIDE, NARROW = 150, 110  # columns of a terminal that has room for all columns, and below which some are left out
+LEFT_OUT = {"run_id", "device_seconds"}
+CUT = {"run_id": 8, "event": 12}  # how wide these are where it is not wide
+ENDLESS = 100_000  # columns where there is no terminal: one line a row, for grep and awk
+HEADS = {"number": "trial", "device_seconds": "seconds"}  # what a column is called for a person, where its key is long
+
+
+class _Plain(Console):
+    """A console that obeys no control character but its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def _console(stream: TextIO, *, soft_wrap: bool = False) -> Console:
     """Return a console that shows text as it is: names and paths may look like markup or emoji codes."""
-    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+    return _Plain(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
 
-def number(value: Any) -> str:
-    """Return a value short enough for a table."""
+def number(value: Any, digits: int = 4) -> str:
+    """Return a value short enough for a table, a float with so many significant digits."""
     if value is None:
         return NO_VALUE
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
-def short_params(params: Mapping[str, Any]) -> str:
+def short_params(params: Mapping[str, Any], digits: int = 4) -> str:
     """Return parameters by the last part of their keys; the branch of a union comes first and without its key."""
-    rest = [f"{key.rpartition('.')[2]}={number(value)}" for key, value in params.items() if key != "space"]
+    rest = [f"{key.rpartition('.')[2]}={number(value, digits)}" for key, value in params.items() if key != "space"]
     return " ".join([*([str(params["space"])] if "space" in params else []), *rest])
 
 
 def headline(book: Book) -> str:
-    """Return the study in one line."""
+    """Return the study in one line: how many of its budget of trials are finished, and the best one."""
     counts = ", ".join(f"{count} {state}" for state, count in book.counts.items() if count)
-    running = sum(not trial.state.final for trial in book.trials.values())
-    best = book.best
-    told = f"best: trial {best.number}, {number(best.score)}" if best else "no completed trial yet"
-    return f"{book.finished} finished ({counts or 'none'}), {running} under way; {told}"
+    states = Counter(trial.state for trial in book.trials.values())
+    waiting = {"under way": states[TrialState.RUNNING], "suspended": states[TrialState.SUSPENDED]}
+    budget = book.config.get("trials", 0)
+    of = f" of {budget}" if budget >= book.finished else ""  # a smaller budget than before is used up already
+    told = [f"{book.finished}{of} finished ({counts or 'none'})", *(f"{n} {word}" for word, n in waiting.items() if n)]
+    best = f"; best: trial {book.best.number}, {number(book.best.score)}" if book.best else ""
+    return ", ".join(told) + best
 
 
 class Progress:
@@ -54,13 +76,13 @@ class Progress:
 
     Args:
         stream: where to show it.
-        total: the budget of trials.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr, total: int = 0) -> None:
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._console = _console(stream)
-        self._total = total
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._drawing = False
+        self._late = ""  # a line that came in the middle of a drawing
         self._told = (float("-inf"), -1)
 
     def __enter__(self) -> Progress:
@@ -73,27 +95,47 @@ class Progress:
             self._live.stop()
 
     def say(self, line: str) -> None:
-        """Show one line."""
-        self._console.print(line, soft_wrap=True)
+        """Show one line; above the table, where there is one."""
+        # Where rich wraps nothing, it does not know how many lines of a terminal the table takes.
+        self._draw(lambda: self._console.print(line, soft_wrap=self._live is None))
+
+    def say_at_once(self, line: str) -> None:
+        """Show one line from the handler of a signal, which may come in the middle of a drawing: then after it."""
+        if self._drawing:
+            self._late = line
+        else:
+            self.say(line)
 
     def watch(self, book: Book) -> None:
         """Show how the study stands."""
-        if self._live is not None:
-            self._live.update(self._table(book), refresh=True)
+        live = self._live
+        if live is not None:
+            self._draw(lambda: live.update(self._table(book), refresh=True))
             return
         told, finished = self._told
         now = time.monotonic()
         if finished != book.finished and now - told > PLAIN_EVERY:
             self._told = (now, book.finished)
-            self.say(f"{headline(book)} of {self._total}")
+            self.say(headline(book))
 
-    def _table(self, book: Book) -> Table:
-        table = Table(title=f"{headline(book)} of {self._total}", title_justify="left", expand=False)
+    def _draw(self, draw: Callable[[], None]) -> None:
+        self._drawing = True
+        try:
+            draw()
+        finally:
+            self._drawing = False
+        if self._late:
+            line, self._late = self._late, ""
+            self.say(line)
+
+    def _table(self, book: Book) -> Group:
+        table = Table(expand=False)
         for name in ("trial", "steps", "score", "parameters"):
             table.add_column(name)
         for trial in [t for t in book.trials.values() if not t.state.final][:20]:
-            table.add_row(str(trial.number), str(trial.steps), number(trial.score), short_params(trial.spec.params))
-        return table
+            params = Text(short_params(trial.spec.params), no_wrap=True, overflow="ellipsis")
+            table.add_row(str(trial.number), str(trial.steps), number(trial.score), params)
+        return Group(Text(headline(book)), table)
 
 
 def print_result(result: Result, out: TextIO, options: str) -> None:
@@ -109,8 +151,10 @@ def print_result(result: Result, out: TextIO, options: str) -> None:
     name = book.study.study if book.study else ""
     if not result.trained:
         console.print(f"study {name} is finished already; nothing was trained (a larger --trials goes on)")
+    stopped, goes_on = ("", "") if result.finished else ("stopped; ", "; the same command goes on")
+    console.print(f"study {name}: {stopped}{headline(book)}{goes_on}")
     steps = sum(trial.steps for trial in book.trials.values())
-    console.print(f"study {name}: {headline(book)}; {steps:,} steps, {result.seconds:.0f} s")
+    console.print(f"{steps:,} steps in all; this command took {result.seconds:.0f} s")
     for kind, count in Counter(t.event.kind for t in book.trials.values() if t.event is not None).most_common():
         console.print(f"  {count} x {kind}")
     if best is not None:
@@ -118,38 +162,65 @@ def print_result(result: Result, out: TextIO, options: str) -> None:
         told = f"best: trial {best.number}, {metric} {number(best.score)}: {short_params(best.spec.params)}"
         console.print(told)
     if result.picture is not None:
-        console.print(f"its samples: {result.picture}")
+        console.print(f"its samples: {_from_here(result.picture)}")
     if result.unsynced:
         console.print(f"MLflow lags behind by {result.unsynced} records; the same command brings it up to date")
     for command, does in _next_commands(result, options):
         console.print(f"  {command:<48} {does}")
 
 
+def _from_here(path: Path) -> Path:
+    """Return a path as one would type it here: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where the shell finds it, else the path that it was called by."""
+    called = Path(sys.argv[0])
+    return shlex.quote(sys.argv[0]) if called.name == "gansearch" and not shutil.which("gansearch") else "gansearch"
+
+
 def _next_commands(result: Result, options: str) -> list[tuple[str, str]]:
-    best = result.book.best
+    best, program = result.book.best, _program()
     if best is None:
-        return [(f"gansearch trials{options}", "see what became of each trial")]
+        return [(f"{program} trials{options}", "see what became of each trial")]
     return [
-        (f"gansearch ui{options}", "review the runs"),
-        (f"gansearch register{options}", "give the best generator to the model registry"),
-        (f"gansearch rerun {best.number} --verify{options}", "train it again and compare every bit"),
+        (f"{program} ui{options}", "review the runs"),
+        (f"{program} register{options}", "give the best generator to the model registry"),
+        (f"{program} rerun {best.number} --verify{options}", "train it again and compare every bit"),
     ]
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], out: TextIO) -> None:
-    """Print rows of equal keys as a table; parameters and sentences wrap, and where it is narrow, run ids are cut."""
+    """Print rows of equal keys as a table.
+
+    On a terminal sentences wrap and parameters are cropped; where it is narrow, they have fewer digits, and some
+    columns are cut or left out. Elsewhere a row is one line, with all that it holds.
+    """
     console = _console(out)
     if not rows:
         console.print("nothing yet")
         return
-    table = Table(box=SIMPLE, pad_edge=False)
-    for key in rows[0]:
+    if not console.is_terminal:
+        console.width = ENDLESS
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    keys = [key for key in rows[0] if key not in LEFT_OUT or console.width >= NARROW]
+    for key in keys:
         wraps = any(isinstance(row[key], Mapping) or " " in str(row[key]) for row in rows)
-        widest = SHORT_ID if key == "run_id" and console.width < WIDE else None
-        table.add_column(key, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps, max_width=widest)
+        widest = CUT.get(key) if console.width < WIDE else None
+        overflow: Literal["fold", "ellipsis"] = "fold" if wraps else "ellipsis"
+        table.add_column(HEADS.get(key, key), overflow=overflow, no_wrap=not wraps, max_width=widest)
     for row in rows:
-        table.add_row(*(short_params(v) if isinstance(v, Mapping) else number(v) for v in row.values()))
+        table.add_row(*(_cell(row[key], narrow=console.width < NARROW) for key in keys))
     console.print(table)
+
+
+def _cell(value: Any, *, narrow: bool) -> str | Text:
+    """Return a value of a table; parameters are one line, which takes what room the other columns leave."""
+    if not isinstance(value, Mapping):
+        return number(value)
+    return Text(short_params(value, digits=2 if narrow else 4), no_wrap=True, overflow="ellipsis")
 
 
 def print_registration(document: Mapping[str, Any], out: TextIO) -> None:
@@ -186,6 +257,7 @@ def trial_story(trial: Trial) -> dict[str, Any]:
     return {
         **trial_row(trial),
         "reason": decision.reason if decision else None,
+        "best_step": best.result.stop if best else None,
         "traceback": decision.traceback or None if decision else None,
         "scores": [{"step": s.result.stop, **s.result.scores} for s in trial.segments],
         "events": [e.model_dump(mode="json") for e in _events(trial)],

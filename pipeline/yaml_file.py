@@ -25,9 +25,10 @@ from yaml.events import (
 
 from trainers.errors import ConfigError
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 18
 MAX_DEPTH = 16
-MAX_VALUES = 10_000  # keys count; read within a second
+MAX_VALUES = 10_000  # keys count; so many, in so many bytes, are read within a second
+MAX_KEY = 200  # characters: each value has a dotted path of its keys
 
 # The core schema of YAML 1.2, in which `no`, `on`, `yes` and dates are text; longer digit strings become floats.
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -49,7 +50,7 @@ def read(path: Path) -> Document:
     """Return the mapping that a YAML file holds.
 
     Args:
-        path: a UTF-8 file of at most 1 MiB.
+        path: a UTF-8 file of at most 256 KiB.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, uses what is refused, or is not a mapping.
@@ -149,6 +150,8 @@ class _Reader:
             key = self._value(event, (*path, ""))
             if not isinstance(key, str) or not key:
                 self.fail(f"a key must be a name, but got {'null' if key is None else key}", line)
+            if len(key) > MAX_KEY:
+                self.fail(f"a key must have at most {MAX_KEY} characters, but one has {len(key)}", line)
             dotted = ".".join((*path, key))
             if dotted in self.lines:
                 self.fail(f"the key {dotted!r} is already set in line {self.lines[dotted]}: keep one", line)

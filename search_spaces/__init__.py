@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 from search_spaces.classic import CLASSIC
 from search_spaces.declarations import (
@@ -24,6 +24,7 @@ from search_spaces.gan import GAN
 from search_spaces.wgan import WGAN
 from search_spaces.wgan_gp import WGAN_GP
 from trainers.errors import ConfigError, nearest
+from trainers.registry import imported, load_own
 
 __all__ = [
     "Choice",
@@ -48,7 +49,8 @@ SHIPPED: tuple[Space | Union, ...] = (CLASSIC, GAN, WGAN, WGAN_GP)
 def _rows() -> dict[str, Space | Union]:
     rows = {space.name: space for space in SHIPPED}
     for point in entry_points(group="gansearch.space"):
-        rows.setdefault(point.name, point.load())
+        what = f"space {point.name!r} of an installed package ({point.value})"
+        rows.setdefault(point.name, _checked(point.value, imported(what, point.load)))
     return rows
 
 
@@ -67,7 +69,7 @@ def find_space(name: str) -> Space | Union:
         ConfigError: nothing has that name, or it is no space; the message suggests the nearest one.
     """
     if ":" in name:
-        return _own(name)
+        return _checked(name, load_own("space", name))
     rows = _rows()
     if name not in rows:
         names = ", ".join(sorted(rows))
@@ -75,12 +77,7 @@ def find_space(name: str) -> Space | Union:
     return rows[name]
 
 
-def _own(name: str) -> Space | Union:
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"space {name!r} cannot be imported: {error}") from error
+def _checked(name: str, found: Any) -> Space | Union:
     if not isinstance(found, Space | Union):
         raise ConfigError(f"{name!r} must be a Space or a Union, but is {found!r}")
     return found

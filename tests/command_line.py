@@ -42,11 +42,15 @@ def together(*commands: Callable[[], Done]) -> list[Done]:
         return [done.result() for done in [pool.submit(command) for command in commands]]
 
 
-def begin(*args: str | Path, cwd: Path, **env: str) -> subprocess.Popen[str]:
-    """Begin `gansearch ARGS` in a session of its own; its talk goes to files, since nobody reads a pipe meanwhile."""
+def begin(*args: str | Path, cwd: Path, fault: dict[str, Any] | None = None, **env: str) -> subprocess.Popen[str]:
+    """Begin `gansearch ARGS` in a session of its own; its talk goes to files, since nobody reads a pipe meanwhile.
+
+    With a fault, it is one to which that happens: see tests/faults/drive.py.
+    """
+    module = ["pipeline.cli"] if fault is None else ["tests.faults.drive", json.dumps(fault)]
     with (cwd / "stdout.txt").open("w") as out, (cwd / "stderr.txt").open("w") as err:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *map(str, args)],
+            [sys.executable, "-m", *module, *map(str, args)],
             cwd=cwd, env=environment(cwd, **env), stdout=out, stderr=err, text=True, start_new_session=True,
         )  # fmt: skip
 

@@ -35,14 +35,18 @@ LAYERS = (
     "search_spaces.declarations",
     "search_spaces.*",
     "search_spaces",
-    "pipeline pipeline.records pipeline.store pipeline.yaml_file pipeline.stdout pipeline.signals pipeline.resources"
-    " pipeline.keys",
-    "pipeline.book pipeline.config pipeline.config_schema pipeline.ports",
-    "pipeline.ledger pipeline.policies pipeline.projection pipeline.worker pipeline.actor",
-    "pipeline.artifacts pipeline.mirror pipeline.projector pipeline.mlflow_process",
-    "pipeline.study pipeline.ray_executor pipeline.mlflow_store",
-    "pipeline.search pipeline.rerun pipeline.models pipeline.registry pipeline.doctor pipeline.drift pipeline.place",
-    "pipeline.launch pipeline.commands pipeline.view",
+    "pipeline pipeline.records pipeline.machine pipeline.store_port pipeline.disk_store pipeline.object_store"
+    " pipeline.store pipeline.lease pipeline.yaml_file pipeline.stdout pipeline.signals pipeline.resources"
+    " pipeline.keys pipeline.messages pipeline.safe_text",
+    "pipeline.book pipeline.config pipeline.config_schema pipeline.ports pipeline.journal pipeline.compaction",
+    "pipeline.ledger pipeline.policies pipeline.order pipeline.janitor pipeline.projection pipeline.worker"
+    " pipeline.actor pipeline.ray_errors pipeline.ray_options",
+    "pipeline.artifacts pipeline.mirror pipeline.shelf pipeline.projector pipeline.mlflow_process",
+    "pipeline.study pipeline.optuna_storage pipeline.ray_executor pipeline.mlflow_runs pipeline.mlflow_registry"
+    " pipeline.mlflow_store",
+    "pipeline.search pipeline.rerun pipeline.models pipeline.registry pipeline.doctor pipeline.drift pipeline.place"
+    " pipeline.trackers",
+    "pipeline.launch pipeline.commands pipeline.upkeep pipeline.view pipeline.emit",
     "pipeline.cli",
 )
 FOUNDATION = {"trainers.errors", "trainers.registry", "trainers.config"}  # all that a search space sees of trainers
@@ -56,9 +60,10 @@ EVERYWHERE = {
 # Every other library, with exactly the files that import it.
 HOMES = {
     "ray": {"pipeline/ray_executor.py"},
-    "optuna": {"pipeline/study.py"},
-    "mlflow": {"pipeline/mlflow_store.py"},
-    "sqlalchemy": {"pipeline/mlflow_store.py"},  # MLflow lets its exceptions through
+    "obstore": {"pipeline/object_store.py"},
+    "optuna": {"pipeline/study.py", "pipeline/optuna_storage.py"},
+    "mlflow": {"pipeline/mlflow_store.py", "pipeline/mlflow_runs.py", "pipeline/mlflow_registry.py"},
+    "sqlalchemy": {"pipeline/mlflow_runs.py", "pipeline/optuna_storage.py"},  # MLflow lets its exceptions through
     "typer": {"pipeline/cli.py"},
     "rich": {"pipeline/view.py"},
     "yaml": {"pipeline/yaml_file.py", "pipeline/commands.py", "pipeline/rerun.py", "pipeline/view.py"},

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {  # its argument ([] around one th
     "rerun": ("TRIAL", ["--verify", "--set", "--steps", "--device", "--out", STORE, STUDY, MLFLOW, FORMAT]),
     "register": ("[TRIAL]", ["--name", "--alias", "--dry-run", STORE, STUDY, MLFLOW, FORMAT]),
     "sample": ("MODEL", ["-n", "--seed", "--out", STORE, STUDY, MLFLOW]),
+    "sync": ("", [STORE, STUDY, MLFLOW, FORMAT]),
     "ui": ("", ["--port", STORE, STUDY, MLFLOW]),
     "doctor": ("", [STORE, MLFLOW, "--address", FORMAT]),
     "list": ("KIND", [FORMAT]),

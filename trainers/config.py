@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from trainers.errors import ConfigError
-from trainers.registry import Kind, Params, Part, find, known
+from trainers.registry import Kind, Params, Part, article, find, known
 
 # -- parameters of the shipped variants; a variant of the user's own declares them in its own file ---------------------
 
@@ -90,12 +90,12 @@ def _variant(kind: Kind) -> BeforeValidator:
             return value
         given = {"name": value} if isinstance(value, str) else value
         if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-            raise ValueError(f"must be the name of a {kind}, or a mapping with its name")
+            raise ValueError(f"must be the name of {article(kind)}, or a mapping with its name")
         try:
-            variant = find(kind, given["name"])
+            params = find(kind, given["name"]).load_params()
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        return variant.load_params().model_validate(dict(given))
+        return params.model_validate(dict(given))
 
     return BeforeValidator(resolve)
 
@@ -151,14 +151,14 @@ class TrainConfig(Part):
     batch_size: int = Field(64, ge=1, le=65536)
     latent: LatentConfig = LatentConfig()
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged generator a G update; 0 is no average")
-    steps: int = Field(6000, ge=1)
+    steps: int = Field(6000, ge=1, le=10**9)
     segment_steps: int = Field(500, ge=1, le=100_000)
     metrics: tuple[str, ...] = Field((), max_length=1, description="the score; empty: the data set's own")
     score_at: Literal["best", "last"] = "best"
     evaluation: EvaluationConfig = EvaluationConfig()
     stability: dict[str, StabilityParams] = Field({}, validate_default=True)
     static_checks: Literal["refuse", "warn"] = "refuse"
-    checkpoint_every: int = Field(1, ge=1)
+    checkpoint_every: int = Field(1, ge=1, le=1_000_000)
     deterministic: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, le=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from trainers import networks
+from trainers import data, networks
 from trainers.config import TrainConfig
 from trainers.draws import Prior, numbers
 from trainers.draws import generator as random_generator
+from trainers.errors import IntegrityError
+from trainers.registry import find
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -23,6 +26,7 @@ Floats = npt.NDArray[np.float32]
 IMAGE_DIMS = 3
 BATCH = 500
 SHOWN_SIZE = 48  # pixels that a sample's side is enlarged to, at least
+FAINT, CIRCLE = 160, 9  # grey of what is no sample, and radius of the circles around true modes in pixels
 
 
 def latents(config: TrainConfig, n: int, seed: int) -> Floats:
@@ -43,12 +47,20 @@ def load_generator(config: TrainConfig, shape: tuple[int, ...], weights: bytes) 
         config: of the training.
         shape: of one sample.
         weights: safetensors of parameters and buffers.
+
+    Raises:
+        IntegrityError: the bytes are none.
+        RuntimeError: they do not fit the network.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are loaded over below
         network = networks.load(config.network).generator(config.latent.size, shape)
-    network.load_state_dict(load(weights))
+    try:
+        network.load_state_dict(load(weights))
+    except SafetensorError as error:
+        raise IntegrityError(f"not a generator's weights: {error}") from error
     return network.eval()
 
 
@@ -66,6 +78,19 @@ def sample(generator: nn.Module, config: TrainConfig, n: int, seed: int) -> Floa
     return run(generator, latents(config, n, seed))
 
 
+def read_samples(data: bytes) -> npt.NDArray[np.generic]:
+    """Return samples that were kept as .npy, without pickle, so that none of their bytes is run.
+
+    Raises:
+        IntegrityError: the bytes are none.
+    """
+    try:
+        samples: npt.NDArray[np.generic] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise IntegrityError(f"not samples: {error}") from error
+    return samples
+
+
 def to_uint8(images: Floats) -> npt.NDArray[np.uint8]:
     """Return images in [-1, 1] as bytes in [0, 255], of the same shape; values outside are clipped."""
     finite = np.nan_to_num(images, nan=-1.0, posinf=1.0, neginf=-1.0)
@@ -73,17 +98,25 @@ def to_uint8(images: Floats) -> npt.NDArray[np.uint8]:
     return scaled
 
 
-def write_png(samples: npt.NDArray[np.generic], path: Path) -> None:
+def centres_of(config: TrainConfig) -> npt.NDArray[np.float64] | None:
+    """Return where a Gaussian mixture has its modes, [k, 2], for a picture of its samples; None for other data."""
+    if find("data", config.data.name).samples != "a Gaussian mixture":
+        return None  # which is known without loading it
+    modes = data.load(config.data).modes
+    return None if modes is None else modes.centres
+
+
+def write_png(samples: npt.NDArray[np.generic], path: Path, centres: npt.NDArray[np.float64] | None = None) -> None:
     """Write samples as one picture: a grid of images [n, channels, height, width], or a scatter of points [n, 2]."""
-    picture(samples).save(path, format="PNG", optimize=False)
+    picture(samples, centres).save(path, format="PNG", optimize=False)
 
 
-def picture(samples: npt.NDArray[np.generic]) -> Picture:
-    """Return samples, uint8 or float in [-1, 1], as a PIL image."""
+def picture(samples: npt.NDArray[np.generic], centres: npt.NDArray[np.float64] | None = None) -> Picture:
+    """Return samples, uint8 or float in [-1, 1], as a PIL image; of points with faint circles around centres [k, 2]."""
     from PIL import Image
 
     if samples.ndim != IMAGE_DIMS + 1:
-        return Image.fromarray(_scatter(samples.astype(np.float32)))
+        return _scatter(samples.astype(np.float32), np.empty((0, 2)) if centres is None else centres)
     images = samples if samples.dtype == np.uint8 else to_uint8(samples.astype(np.float32))
     return Image.fromarray(_tiles(np.asarray(images, dtype=np.uint8)))
 
@@ -101,13 +134,23 @@ def _tiles(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return sheet[:, :, 0] if channels == 1 else sheet
 
 
-def _scatter(points: Floats, size: int = 512) -> npt.NDArray[np.uint8]:
-    """Draw points into a square that holds all finite ones, at least [-1.5, 1.5] on both axes."""
+def _scatter(points: Floats, centres: npt.NDArray[np.float64], size: int = 512) -> Picture:
+    """Draw points into a framed square that holds them all and the centres, at least [-1.5, 1.5] on both axes."""
+    from PIL import Image, ImageDraw
+
     finite = points[np.isfinite(points).all(axis=1), :2].astype(np.float64)
-    reach = max(1.5, 1.05 * float(np.abs(finite).max(initial=0)))
-    at = np.clip(((finite + reach) / (2 * reach) * size).astype(int), 0, size - 2)
-    sheet = np.full((size, size), 255, dtype=np.uint8)
-    for down in (0, 1):
-        for right in (0, 1):
-            sheet[size - 2 - at[:, 1] + down, at[:, 0] + right] = 0
+    reach = max(1.5, 1.05 * float(np.abs(np.concatenate((finite, centres))).max(initial=0)))
+
+    def at(places: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        upright = (places * (1, -1) + reach) / (2 * reach) * size
+        return np.clip(upright.astype(np.int64), 0, size - 2)
+
+    sheet = Image.new("L", (size, size), 255)
+    pen = ImageDraw.Draw(sheet)
+    pen.rectangle((0, 0, size - 1, size - 1), outline=FAINT)
+    pen.text((6, 4), f"{-reach:.3g} to {reach:.3g} on both axes", fill=FAINT)
+    for x, y in at(centres).tolist():
+        pen.ellipse((x - CIRCLE, y - CIRCLE, x + CIRCLE, y + CIRCLE), outline=FAINT)
+    for x, y in at(finite).tolist():
+        pen.rectangle((x, y, x + 1, y + 1), fill=0)
     return sheet

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from trainers.errors import IntegrityError
 from trainers.game import Game, Player
 from trainers.stability import Series, Window
 
@@ -87,5 +88,12 @@ def to_bytes(batch: pa.RecordBatch) -> bytes:
 
 
 def from_bytes(data: bytes) -> pa.Table:
-    """Read an Arrow IPC file that `to_bytes` wrote."""
-    return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    """Read an Arrow IPC file that `to_bytes` wrote.
+
+    Raises:
+        IntegrityError: the bytes are none.
+    """
+    try:
+        return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    except pa.ArrowException as error:
+        raise IntegrityError(f"not a history: {error}") from error

@@ -14,10 +14,11 @@ metric      trainers.evaluation.Metric: a score of generated samples against hel
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +27,7 @@ from trainers.errors import ConfigError, nearest
 
 Kind = Literal["objective", "penalty", "network", "data", "detector", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Samples = Literal["images", "a Gaussian mixture"]
 
 
 class Part(BaseModel):
@@ -44,17 +46,27 @@ class Params(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A row of the registry: `params` and `make` are objects, or 'module:attribute' to be loaded when needed."""
+    """A row of the registry: `params` and `make` are objects, or 'module:attribute' to be loaded when needed.
+
+    `samples` is what a data set holds, or what a metric can score; None is not told, and then a worker finds out.
+    """
 
     kind: Kind
     name: str
     summary: str
     params: type[Params] | str = Params
     make: Callable[[Any], Any] | str
+    samples: Samples | None = None
 
     def load_params(self) -> type[Params]:
-        """Return the parameter model; imports no torch for the variants that are shipped."""
-        loaded: type[Params] = _load(self.params) if isinstance(self.params, str) else self.params
+        """Return the parameter model; imports no torch for the variants that are shipped.
+
+        Raises:
+            ConfigError: it is written as module:attribute, and cannot be imported.
+        """
+        if not isinstance(self.params, str):
+            return self.params
+        loaded: type[Params] = load_own(f"the parameters of {self.kind}", self.params)
         return loaded
 
     def load_make(self) -> Callable[[Any], Any]:
@@ -63,8 +75,15 @@ class Variant:
         return loaded
 
 
-def _row(kind: Kind, name: str, summary: str, make: str, params: str | type[Params] = Params) -> Variant:
-    return Variant(kind=kind, name=name, summary=summary, make=make, params=params)
+def _row(
+    kind: Kind,
+    name: str,
+    summary: str,
+    make: str,
+    params: str | type[Params] = Params,
+    samples: Samples | None = None,
+) -> Variant:
+    return Variant(kind=kind, name=name, summary=summary, make=make, params=params, samples=samples)
 
 
 SHIPPED: tuple[Variant, ...] = (
@@ -102,13 +121,20 @@ SHIPPED: tuple[Variant, ...] = (
         "trainers.networks.dcgan:make",
         "trainers.config:DcganParams",
     ),
-    _row("data", "digits", "1,797 scanned 8x8 digits that scikit-learn ships", "trainers.data.digits:make"),
+    _row(
+        "data",
+        "digits",
+        "1,797 scanned 8x8 digits that scikit-learn ships",
+        "trainers.data.digits:make",
+        samples="images",
+    ),
     _row(
         "data",
         "mnist",
         "28x28 digits in MNIST's file format",
         "trainers.data.vision:make_mnist",
         "trainers.config:VisionParams",
+        samples="images",
     ),
     _row(
         "data",
@@ -116,9 +142,16 @@ SHIPPED: tuple[Variant, ...] = (
         "28x28 clothes in MNIST's file format",
         "trainers.data.vision:make_fashion_mnist",
         "trainers.config:VisionParams",
+        samples="images",
     ),
-    _row("data", "ring8", "8 Gaussians on a circle", "trainers.data.mixtures:make_ring8"),
-    _row("data", "grid25", "25 Gaussians on a 5x5 grid", "trainers.data.mixtures:make_grid25"),
+    _row("data", "ring8", "8 Gaussians on a circle", "trainers.data.mixtures:make_ring8", samples="a Gaussian mixture"),
+    _row(
+        "data",
+        "grid25",
+        "25 Gaussians on a 5x5 grid",
+        "trainers.data.mixtures:make_grid25",
+        samples="a Gaussian mixture",
+    ),
     _row(
         "detector",
         "d_loss_zero",
@@ -145,12 +178,14 @@ SHIPPED: tuple[Variant, ...] = (
         "frechet",
         "Frechet distance on features of a small classifier of the data set",
         "trainers.evaluation.images:make_frechet",
+        samples="images",
     ),
     _row(
         "metric",
         "mixture_kl",
         "reverse KL over modes and low-quality samples of a Gaussian mixture",
         "trainers.evaluation.mixtures:make_mixture_kl",
+        samples="a Gaussian mixture",
     ),
 )
 
@@ -158,8 +193,9 @@ SHIPPED: tuple[Variant, ...] = (
 @cache
 def _rows(kind: Kind) -> dict[str, Variant]:
     rows = {row.name: row for row in SHIPPED if row.kind == kind}
-    for point in entry_points(group=f"gansearch.{kind}"):
-        rows.setdefault(point.name, point.load())
+    for point in importlib.metadata.entry_points(group=f"gansearch.{kind}"):
+        what = f"{kind} {point.name!r} of an installed package ({point.value})"
+        rows.setdefault(point.name, _checked(kind, point.value, imported(what, point.load)))
     return rows
 
 
@@ -188,15 +224,58 @@ def find(kind: Kind, name: str) -> Variant:
 
 
 def _own(kind: Kind, name: str) -> Variant:
-    if not all(part.isidentifier() for part in name.replace(":", ".").split(".")) or name.count(":") != 1:
-        raise ConfigError(f"{kind} {name!r} must be module:name, such as my_package.variants:MINE")
-    try:
-        found = _load(name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{kind} {name!r} cannot be imported: {error}") from error
+    return _checked(kind, name, load_own(kind, name))
+
+
+def _checked(kind: Kind, name: str, found: Any) -> Variant:
     if not isinstance(found, Variant) or found.kind != kind:
         raise ConfigError(f"{name!r} must be a Variant of kind {kind!r}, but is {found!r}")
     return found
+
+
+def article(kind: str) -> str:
+    """Return a kind as a sentence has it: `a penalty`, `an objective`."""
+    return {"data": "a data set", "objective": "an objective"}.get(kind, f"a {kind}")
+
+
+# -- what others have written ------------------------------------------------------------------------------------------
+
+
+def load_own(what: str, name: str) -> Any:
+    """Import what a user names as `module:attribute`.
+
+    Args:
+        what: the name stands for, for messages.
+        name: of the thing.
+
+    Raises:
+        ConfigError: the name is of another form, or its module cannot be imported, for whatever reason; the message
+            says which, and in which line.
+    """
+    if not all(part.isidentifier() for part in name.replace(":", ".").split(".")) or name.count(":") != 1:
+        raise ConfigError(f"{what} {name!r} must be module:name, such as my_package.variants:MINE")
+    return imported(f"{what} {name!r}", lambda: _load(name))
+
+
+def imported(what: str, load: Callable[[], Any]) -> Any:
+    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a ConfigError that names `what`."""
+    try:
+        return load()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} cannot be imported: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    """Return an error of an import: its type, unless it speaks for itself, its text, and the line that raised it."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    ours = (__file__, importlib.__file__, importlib.metadata.__file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename not in ours and f.filename[0] != "<"]
+    if frames:
+        text = f": {error}" if str(error) else ""
+        return f"{type(error).__name__}{text} ({frames[-1].filename}:{frames[-1].lineno})"
+    missing = isinstance(error, ModuleNotFoundError)
+    return f"{error}; install it, or run in the folder that holds it" if missing else str(error)
 
 
 def _load(path: str) -> Any:

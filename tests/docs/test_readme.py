@@ -23,7 +23,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 SMALL = (
     "--steps 120 --set segment_steps=60 --set evaluation.samples=200 --set batch_size=16 --set halving.enabled=false"
 )
-TRIALS = (2, 3, 1)  # of README's searches, in order: make search, the extension of it, the user's own
+TRIALS = (2, 3, 2)  # of README's searches, in order: make search, the extension of it, the user's own
 
 
 def _text(name: str) -> str:
@@ -98,6 +98,8 @@ def test_the_commands_of_readme_work_in_order(tmp_path: Path) -> None:
             ["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        if command.startswith("gansearch search examples/digits.yaml"):
+            assert "its samples: gansearch-store/studies/digits/best.png\n" in done.stdout, "as README shows it"
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "gansearch-store/studies/digits/best.png").is_file()
 

@@ -4,98 +4,22 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 
-from pipeline import rerun
-from pipeline.book import Book
-from pipeline.ledger import Ledger, read_book, read_records
-from pipeline.records import DecisionRecord, TrialState
-from pipeline.store import DiskStore, open_store
-from tests.command_line import Done, alive, begin, descendants, document, end, gansearch, refusal, wait_for
+from pipeline.ledger import Ledger, read_records
+from pipeline.records import TrialState
+from tests.command_line import Done, alive, descendants, document, end, gansearch, refusal, wait_for
 from tests.finished_search import Finished
+from tests.place import SEGMENTS, STEPS, Place, assert_whole, retrained
 
 pytestmark = [
     # What MLflow does inside itself is not ours to mend.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-SEARCH = """
-study: ring
-data: ring8
-space: gan
-trials: 1
-workers: 2
-seed: 5
-network: {name: mlp, width: 16, depth: 2}
-latent: {size: 2}
-batch_size: 32
-steps: 300
-segment_steps: 30
-evaluation: {samples: 100, grid: 16}
-halving: {enabled: false}
-"""
-STEPS, SEGMENTS = 300, 10  # of each trial: no detector stops these
-
-
-class Place:
-    """A folder with a search file and a store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "ring.yaml").write_text(SEARCH)
-
-    @property
-    def store(self) -> DiskStore:
-        return open_store(self.folder / "store", create=False)
-
-    @property
-    def book(self) -> Book:
-        return read_book(self.store, "ring")
-
-    def search(self, *args: str) -> Done:
-        return gansearch("search", "ring.yaml", "--store", "store", "--format", "json", *args, cwd=self.folder)
-
-    def begin(self, *args: str) -> subprocess.Popen[str]:
-        """Begin a search that somebody will stop."""
-        return begin("search", "ring.yaml", "--store", "store", "--format", "json", *args, cwd=self.folder)
-
-    def segments(self) -> int:
-        """How many segments the journal holds now."""
-        if not (self.folder / "store" / "studies" / "ring" / "journal").is_dir():
-            return 0
-        return sum(len(trial.segments) for trial in self.book.trials.values())
-
-    def statuses(self) -> list[str]:
-        """The status of every run in MLflow."""
-        client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.folder}/store/mlflow.db")
-        experiment = client.get_experiment_by_name("ring")
-        return [run.info.status for run in client.search_runs([experiment.experiment_id])]
-
-    def talk(self) -> str:
-        return (self.folder / "stderr.txt").read_text()
-
-
-def assert_whole(place: Place, trials: int) -> None:
-    """Every trial has one final decision, and all of its steps, each once."""
-    decisions = [r for r in read_records(place.store, "ring") if isinstance(r, DecisionRecord) and r.state.final]
-    assert sorted(decision.trial for decision in decisions) == list(range(trials))
-    for trial in place.book.trials.values():
-        assert trial.state is TrialState.COMPLETED
-        ends = [segment.result.stop for segment in trial.segments]
-        assert ends == list(range(30, STEPS + 1, 30))
-        assert [segment.result.start for segment in trial.segments] == [0, *ends[:-1]]
-    assert place.statuses() == ["FINISHED"] * (trials + 1)
-
-
-def retrained(place: Place, number: int) -> Any:
-    """What an uninterrupted training of the same trial has in common with the recorded one."""
-    bundle = rerun.from_store(place.book, place.store, number)
-    return rerun.verify(bundle, bundle.spec.config, lambda _: None).document()
 
 
 def test_a_finished_study_says_so_and_trains_nothing(finished: Finished):

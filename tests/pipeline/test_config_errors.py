@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.config import load
+from pipeline.config import load, vary_training
+from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 
 
@@ -40,7 +41,21 @@ BAD_FILES = [
         "unknown key 'network.features': it belongs to network dcgan; set network.name (f.yaml:1)",
     ),
     ("data: {root: x}", "it belongs to data mnist or fashion_mnist; set data.name"),
-    ("objective: nomod:foo", "objective 'nomod:foo' cannot be imported: No module named 'nomod' (f.yaml:1)"),
+    (
+        "objective: nomod:foo",
+        "objective 'nomod:foo' cannot be imported: No module named 'nomod'; install it, or run in the folder that "
+        "holds it (f.yaml:1)",
+    ),
+    ("objective: 3", "objective must be the name of an objective, or a mapping of name, but got objective=3"),
+    ("data: [a]", "data must be the name of a data set, or a mapping of"),
+    ("data: {name: {x: 1}}", "unknown key 'data.name.x'; did you mean 'data.name'? (f.yaml:1)"),
+    ("objective: {name: non_saturating, name.x: 3}", "unknown key 'objective.name.x'; did you mean 'objective.name'?"),
+    (
+        "data: ring8\nmetrics: [frechet]",
+        "metrics must suit the data, but got metrics=[frechet]: frechet scores images, and data ring8 holds a Gaussian "
+        "mixture (known: mixture_kl) (f.yaml:2)",
+    ),
+    ("metrics: [mixture_kl]", "mixture_kl scores a Gaussian mixture, and data digits holds images (known: frechet)"),
     ("space: gan\nobjective: wasserstein", "contradicts space 'gan' (gan fixes objective.name=non_saturating): remove"),
     ("space: gan\npenalty.lambda: 3", "gan fixes penalty.name=none, which has no lambda): remove penalty.lambda, or"),
     ("clip: 0.1\npenalty: gradient", "contradicts space 'classic'"),
@@ -85,7 +100,7 @@ BAD_FILES = [
     ("study: a/b", "study must match ^[A-Za-z0-9]"),
     ("study: ../x", "but got study=../x (f.yaml:1)"),
     ("study: 3", "study must be text, but got study=3"),
-    ("schedule: reproducible", "schedule must be 'throughput', but got schedule=reproducible"),
+    ("schedule: fast", "schedule must be 'throughput' or 'reproducible', but got schedule=fast"),
     ("trials: 0", "trials must be at least 1, but got trials=0"),
     ("workers: -1", "workers must be at least 1"),
     ("gpus_per_worker: -1", "gpus_per_worker must be at least 0, but got gpus_per_worker=-1"),
@@ -93,11 +108,18 @@ BAD_FILES = [
     ("seed: -1", "seed must be at least 0"),
     ("seed: 9223372036854775808", "seed must be less than 9223372036854775808"),
     ("n_startup_trials: 0", "n_startup_trials must be at least 1"),
+    ("n_startup_trials: 1000001", "n_startup_trials must be at most 1000000"),
+    ("steps: 99999999999999999999999", "steps must be at most 1000000000"),
+    ("segment_steps: 99999999999999999999999", "segment_steps must be at most 100000"),
+    ("checkpoint_every: 99999999999999999999999", "checkpoint_every must be at most 1000000"),
+    ("halving: {eta: 1001}", "halving.eta must be at most 1000"),
+    ("halving: {first_rung: 99999999999999999999999}", "halving.first_rung must be at most 1000000000"),
     ("halving: {eta: 1}", "halving.eta must be at least 2, but got halving.eta=1"),
     ("halving: {first_rung: 0}", "halving.first_rung must be at least 1"),
     ("retries: {worker_lost: -1}", "retries.worker_lost must be at least 0"),
     ("store: ''", 'store must have at least 1 characters, but got store=""'),
     ("tracking_uri: 3", "tracking_uri must be text"),
+    ("tracking_uri: ''", 'tracking_uri must have at least 1 characters, but got tracking_uri=""'),
     ("enqueue: 3", "enqueue must be a list of mappings, but got enqueue=3"),
     ("enqueue: [3]", "enqueue must be a list of mappings, but got enqueue=[3]"),
     ("enqueue:\n - {space: gan,\n    optim: {lr_d: 1}}", "optim.lr_d must be a number from 1e-05 to 0.01, but got"),
@@ -133,6 +155,12 @@ def test_a_bad_file_is_refused_in_the_users_words(text, fragment, tmp_path):
         (["optim={lr_d: 0}"], "optim.lr_d must be greater than 0, but got optim.lr_d=0 (--set optim={lr_d: 0})"),
         (["penalty=none", "penalty.lambda=3"], "unknown key 'penalty.lambda'"),
         (["a..b=1"], "unknown key 'a..b'"),
+        (["steps.=1"], "unknown key 'steps.'; did you mean 'steps'? (--set steps.=1)"),
+        (["optim..lr_d=1"], "unknown key 'optim..lr_d'; did you mean 'optim.lr_d'? (--set optim..lr_d=1)"),
+        (["stability.=1"], "unknown key 'stability.'; did you mean 'stability'? (--set stability.=1)"),
+        (["data=ring8", "data.name.x=1"], "unknown key 'data.name.x'; did you mean 'data.name'? (--set data.name.x=1)"),
+        (["network.width=3", "network.width.x=1"], "network.width.x cannot be set beside network.width=3: keep one"),
+        (["network.width.x=1", "network.width=3"], "network.width.x cannot be set beside network.width=3: keep one"),
     ],
 )
 def test_a_bad_set_is_refused(sets, fragment, tmp_path):
@@ -148,11 +176,30 @@ def test_a_bad_set_is_refused(sets, fragment, tmp_path):
         ({"trials": 0}, "trials must be at least 1, but got trials=0 (--trials 0)"),
         ({"max_hours": -1.0}, "max_hours must be greater than 0, but got max_hours=-1.0 (--max-hours -1.0)"),
         ({"data": "digit"}, "unknown data 'digit'; did you mean 'digits'?"),
+        ({"tracking_uri": ""}, 'tracking_uri must have at least 1 characters, but got tracking_uri=""'),
     ],
 )
 def test_a_bad_option_is_refused(options, fragment):
     with pytest.raises(ConfigError) as caught:
         load(None, (), options)
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sets", "fragment"),
+    [
+        (["trials=3"], "unknown key 'trials'; did you mean 'threads'? (--set trials=3)"),
+        (["data.name.x=1"], "unknown key 'data.name.x'; did you mean 'data.name'? (--set data.name.x=1)"),
+        (["optim..lr_d=1"], "unknown key 'optim..lr_d'; did you mean 'optim.lr_d'? (--set optim..lr_d=1)"),
+        (["network.features=3"], "unknown key 'network.features': it belongs to network dcgan; set network.name"),
+        (["metrics=[mixture_kl]"], "metrics must suit the data"),
+        (["metrics=[nope]"], "unknown metric 'nope'"),
+        (["steps=0"], "steps must be at least 1, but got steps=0 (--set steps=0)"),
+    ],
+)
+def test_a_bad_variation_of_a_training_is_refused(sets, fragment):
+    with pytest.raises(ConfigError) as caught:
+        vary_training(TrainConfig(), sets, {})
     assert fragment in str(caught.value)
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import keys
+from pipeline.messages import split
 
 
 @given(
@@ -15,5 +16,5 @@ def test_nesting_and_flattening_are_inverse(flat):
 
 
 def test_a_detector_of_a_module_is_one_part_of_a_key():
-    assert keys.split("stability.my.module:detector.window") == ("stability", "my.module:detector", "window")
-    assert keys.split("stability.non_finite.window") == ("stability", "non_finite", "window")
+    assert split("stability.my.module:detector.window") == ("stability", "my.module:detector", "window")
+    assert split("stability.non_finite.window") == ("stability", "non_finite", "window")

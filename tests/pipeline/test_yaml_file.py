@@ -94,6 +94,7 @@ REFUSED = [
     ("? \n: b", "a key must be a name, but got null"),
     ("[" * 40, "values must be at most 16 levels deep (f.yaml:1)"),
     ("[" * 500_000, "values must be at most 16 levels deep (f.yaml:1)"),
+    (f"? {'k' * 201}\n: 1", "a key must have at most 200 characters, but one has 201 (f.yaml:1)"),
     ("a: [" + "1," * 20_000 + "]", "there must be at most 10000 keys and values (f.yaml:1)"),
 ]
 
@@ -121,7 +122,7 @@ def test_a_source_without_lines_is_shown_as_it_is():
         (b"a: 1\nb: \xff", "must be UTF-8 text, but byte 8 is not"),
         (b"\xff\xfea\x00", "must be UTF-8 text"),
         (b"\xef\xbb\xbfa: 1", "byte order mark"),
-        (b"a: 1\n" + b"#" * MAX_BYTES, "must be at most 1048576 bytes"),
+        (b"a: 1\n" + b"#" * MAX_BYTES, "must be at most 262144 bytes"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_refused(raw, fragment, tmp_path):

@@ -69,12 +69,14 @@ def test_a_shipped_declaration_is_short():
         ("wgangp", "unknown space 'wgangp'; did you mean 'wgan_gp'? (known: classic, gan, wgan, wgan_gp"),
         ("no_such_module:SPACE", "space 'no_such_module:SPACE' cannot be imported: No module named"),
         ("own_spaces:MISSING", "cannot be imported"),
-        (":SPACE", "cannot be imported"),
+        (":SPACE", "space ':SPACE' must be module:name"),
+        ("broken_spaces:SPACE", "space 'broken_spaces:SPACE' cannot be imported: SystemExit: 3 ("),
         ("own_spaces:NOTHING", "must be a Space or a Union, but is 3"),
     ],
 )
 def test_an_unknown_space_is_an_error(name, fragment, tmp_path, monkeypatch):
     (tmp_path / "own_spaces.py").write_text(OWN)
+    (tmp_path / "broken_spaces.py").write_text("raise SystemExit(3)")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError) as caught:
         find_space(name)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.fakes.trainings import DCGAN, run, tiny
 from trainers import data
-from trainers.generate import latents, load_generator, picture, sample, to_uint8, write_png
+from trainers.generate import centres_of, latents, load_generator, picture, sample, to_uint8, write_png
 from trainers.generate import run as run_generator
 
 
@@ -95,6 +95,36 @@ def test_points_are_shown_where_they_lie():
     assert (up[:, 0] < 256).all(), "a positive second coordinate is above the middle"
     assert 0.3 < rows < 0.5
     assert 0.4 < columns < 0.6
+
+
+def test_true_modes_are_faint_circles_around_where_they_lie():
+    points = np.array([[1.0, 0.0]], dtype=np.float32)
+    centres = centres_of(tiny())
+    assert centres is not None
+    assert centres.shape == (8, 2)
+    with_modes, without = (np.asarray(picture(points, drawn)).astype(int) for drawn in (centres, None))
+    rows, columns = np.nonzero(with_modes != without)
+    assert set(with_modes[rows, columns]) == {160}, "no sample is drawn over"
+    places = np.stack((columns + 0.5, 512 - rows - 0.5), axis=1) / 512 * 3 - 1.5
+    away = np.linalg.norm(places[:, None] - centres, axis=2)
+    assert away.min(axis=1).max() < 0.07
+    assert set(away.argmin(axis=1)) == set(range(8))
+
+
+def test_a_picture_of_points_has_a_frame():
+    shown = np.asarray(picture(np.zeros((1, 2), dtype=np.float32)))
+    for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]):
+        assert set(edge) == {160}
+
+
+def test_a_picture_holds_modes_that_lie_beyond_all_samples():
+    far = np.array([[4.0, -4.0]])
+    shown, without = (np.asarray(picture(np.zeros((1, 2), np.float32), centres)) for centres in (far, far[:0]))
+    assert (shown[480:, 480:] != without[480:, 480:]).any()
+
+
+def test_data_that_are_no_mixture_have_no_modes():
+    assert centres_of(tiny(data="digits", metrics=())) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -3e38])

@@ -1,8 +1,13 @@
 """Variants by name and as module:name."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.fakes import trainings
+from trainers import data, registry
 from trainers.errors import ConfigError
 from trainers.registry import KINDS, SHIPPED, Params, Variant, find, known
 
@@ -43,7 +48,10 @@ def test_a_name_of_another_kind_is_unknown():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("no_such_module:IT", "cannot be imported: No module named 'no_such_module'"),
+        (
+            "no_such_module:IT",
+            "No module named 'no_such_module'; install it, or run in the folder that holds it",
+        ),
         ("tests.fakes.trainings:NOTHING", "cannot be imported: .*NOTHING"),
         ("tests.fakes.trainings:tiny", "must be a Variant of kind 'data', but is <function"),
         ("tests.fakes.trainings:SPREAD", "must be a Variant of kind 'data', but is Variant"),
@@ -62,3 +70,62 @@ def test_the_parameter_model_and_the_function_may_be_objects():
     variant = Variant(kind="penalty", name="mine", summary="mine", make=lambda params: params.name)
     assert variant.load_params() is Params
     assert variant.load_make()(Params(name="mine")) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("\nraise RuntimeError('no luck')", "RuntimeError: no luck ({file}:2)"),
+        ("def f(:", "SyntaxError: invalid syntax ({file}:1)"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3 ({file}:2)"),
+        ("assert False", "AssertionError ({file}:1)"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' ({file}:1)"),
+        ("", "module 'broken_import' has no attribute 'IT'"),
+    ],
+)
+def test_a_module_that_does_not_import_is_told_with_the_line_that_is_wrong(source, told, tmp_path, monkeypatch):
+    (tmp_path / "broken_import.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_import", raising=False)
+    with pytest.raises(ConfigError) as error:
+        find("data", "broken_import:IT")
+    told = told.format(file=tmp_path / "broken_import.py")
+    assert str(error.value) == f"data 'broken_import:IT' cannot be imported: {told}"
+
+
+def test_parameters_that_do_not_import_are_told(tmp_path, monkeypatch):
+    (tmp_path / "broken_params.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    variant = Variant(kind="penalty", name="mine", summary="", params="broken_params:P", make="x:y")
+    with pytest.raises(ConfigError, match=r"the parameters of penalty 'broken_params:P' cannot be imported: ZeroDiv"):
+        variant.load_params()
+
+
+def test_an_installed_package_that_does_not_import_is_named(tmp_path):
+    (tmp_path / "their_variants.py").write_text("raise RuntimeError('no luck')")
+    info = tmp_path / "their_variants-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-variants\nVersion: 1.0\n")
+    points = "".join(f"[gansearch.{kind}]\ntheirs = their_variants:IT\n" for kind in ("data", "space"))
+    (info / "entry_points.txt").write_text(points)
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(registry.__file__).parents[1])!r}, {str(tmp_path)!r}]\n"
+        "from search_spaces import known_spaces; from trainers.registry import known\n"
+        "from trainers.errors import ConfigError\n"
+        "for ask in (lambda: known('data'), known_spaces):\n"
+        "    try: ask()\n"
+        "    except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    place = f"{tmp_path / 'their_variants.py'}:1"
+    told = f"'theirs' of an installed package (their_variants:IT) cannot be imported: RuntimeError: no luck ({place})"
+    assert done.stdout.splitlines() == [f"data {told}", f"space {told}"]
+
+
+def test_every_shipped_data_set_and_metric_says_what_samples_it_holds():
+    assert [v.name for v in SHIPPED if v.samples is None and v.kind in ("data", "metric")] == []
+    for variant in SHIPPED:
+        if variant.name in ("digits", "ring8", "grid25"):
+            dataset = data.load(Params(name=variant.name))
+            assert (dataset.is_image, dataset.modes is None) == (variant.samples == "images",) * 2
+            assert find("metric", dataset.metric).samples == variant.samples

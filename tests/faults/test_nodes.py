@@ -1,0 +1,147 @@
+"""The node of a worker dies, and the node of the driver: what is left goes on, or the same command does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.ray_options import OBJECT_STORE_BYTES
+from tests.command_line import ROOT, TIMEOUT, alive, descendants, document, end, wait_for
+from tests.faults.conftest import Note
+from tests.faults.test_workers import LONG, all_have_begun, losses, trainers
+from tests.place import Place, assert_whole, retrained
+
+NOTICED = 60.0  # seconds: Ray itself counts a node as dead after some 10 s of silence
+
+
+def two_nodes() -> None:
+    """Hold a cluster of a head with two CPUs and a node with one; whatever comes on stdin kills that node.
+
+    Its address and the process id of the node's manager go to stdout. Run in a process of its own.
+    """
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    try:
+        cluster.add_node(num_cpus=2, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+        node = cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
+        print(cluster.address, node.all_processes["raylet"][0].process.pid, flush=True)
+        sys.stdin.readline()
+        cluster.remove_node(node, allow_graceful=False)
+        print("killed", flush=True)
+        sys.stdin.read()
+    finally:
+        cluster.shutdown()
+
+
+class Nodes:
+    """The cluster, as a test holds it."""
+
+    def __init__(self, process: subprocess.Popen[str], env: dict[str, str]) -> None:
+        self.process, self.env = process, env
+        self.address, manager = self._told().split()
+        self.manager = int(manager)  # of the second node; its workers are its children
+
+    def kill(self) -> None:
+        """Kill all processes of the second node."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        assert self._told() == "killed"
+
+    def _told(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    """A cluster of two nodes on this machine."""
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="gs", ignore_cleanup_errors=True) as home:  # Ray's sockets: a short path
+        ours = {"PYTHONPATH": str(ROOT), "HOME": home, "RAY_TMPDIR": home, "RAY_USAGE_STATS_ENABLED": "0"}
+        with (Path(home) / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", f"import {__name__} as module; module.two_nodes()"],
+                env=kept | ours | secret, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+        started: list[psutil.Process] = []
+        try:
+            found = Nodes(process, secret)
+            started = descendants(process.pid)
+            yield found
+        finally:
+            process.communicate(timeout=TIMEOUT)  # closes stdin, upon which it ends
+            for child in psutil.wait_procs(started, timeout=10)[1]:
+                child.kill()
+
+
+def test_the_second_node_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, note: Note):
+    place = Place(tmp_path, options=(*LONG, "--address", nodes.address), **nodes.env)
+    driver = place.begin("--trials", "2")
+    try:
+        wait_for(lambda: all_have_begun(place, trials=2), driver)
+        wait_for(lambda: bool(trainers(nodes.manager)), driver)
+        began = time.monotonic()
+        nodes.kill()
+        wait_for(lambda: bool(losses(place.book)), driver)
+        took = time.monotonic() - began
+        assert driver.wait(TIMEOUT) == 0, place.talk()
+    finally:
+        end(driver)
+    assert took < NOTICED
+    assert losses(place.book) == ["node_lost"]
+    assert_whole(place, trials=2)
+    [lost] = [trial for trial in place.book.trials.values() if trial.losses]
+    kept = [segment for segment in lost.segments if segment.attempt == 0]
+    assert lost.attempts[1].step == kept[-1].result.stop
+    assert sum(len(trial.attempts) for trial in place.book.trials.values()) == 3
+    assert retrained(place, lost.number)["identical"] is True
+    note(
+        "node: the second of a cluster killed while it trains",
+        "node_lost; its trial goes on elsewhere from its last checkpoint, to the same bits; the search ends whole",
+        seconds_until_known=round(took, 1), committed_steps_trained_again=0,
+    )  # fmt: skip
+
+
+ENDS = {"raylet": (4, "the same command goes on"), "gcs_server": (1, "Failed to connect to GCS")}
+"""What is killed of Ray's own processes, and how the driver ends: where the second is gone, Ray itself ends it."""
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_ray_is_killed_under_the_driver(tmp_path: Path, note: Note, name: str):
+    place = Place(tmp_path, options=LONG)
+    driver = place.begin("--trials", "2")
+    try:
+        wait_for(lambda: all_have_begun(place, trials=2), driver)
+        started = descendants(driver.pid)
+        [manager] = [child for child in started if child.name() == name]
+        began = time.monotonic()
+        manager.kill()
+        code = driver.wait(NOTICED + 60)
+        took = time.monotonic() - began
+        before = place.book
+    finally:
+        end(driver)
+    assert (code, ENDS[name][1] in place.talk()) == (ENDS[name][0], True), place.talk()
+    assert "Traceback" not in place.talk()
+    wait_for(lambda: not any(alive(child) for child in started if "Agent" not in child.name()))
+    assert document(place.search("--trials", "2"))["trials"]["completed"] == 2
+    assert_whole(place, trials=2)
+    for number, trial in before.trials.items():
+        assert place.book.trials[number].segments[: len(trial.segments)] == trial.segments
+    note(
+        f"node: Ray's own {name} killed under the driver",
+        f"exit {code}; nothing committed is lost, no process stays; the same command ends whole",
+        seconds_until_it_ended=round(took, 1), committed_steps_trained_again=0,
+    )  # fmt: skip

@@ -1,0 +1,180 @@
+"""A search that is killed again and again ends with the same trials, states and bits as one that was left alone."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.numpy import load
+
+from pipeline.book import Book
+from pipeline.policies import kept
+from pipeline.records import TrialState
+from tests.command_line import alive, descendants, end, wait_for
+from tests.faults.conftest import Note
+from tests.place import Place
+
+SEED = 20_260
+KILLS = {"worker": 14, "driver": 4, "node": 2}
+STARTUP, STEPS = 3, 1600
+SEARCH = f"""
+study: ring
+data: ring8
+space: gan
+trials: 12
+workers: 2
+seed: 11
+schedule: reproducible
+n_startup_trials: {STARTUP}
+network: {{name: mlp, width: 32, depth: 2}}
+latent: {{size: 2}}
+batch_size: 64
+steps: {STEPS}
+segment_steps: 100
+evaluation: {{samples: 200, grid: 16}}
+halving: {{first_rung: 400, eta: 2}}
+retries: {{worker_lost: 1000, node_lost: 1000}}
+"""
+OUT_OF_REACH = 4  # the exit code of a driver whose Ray is gone
+
+
+def new_place(folder: Path) -> Place:
+    folder.mkdir()
+    place = Place(folder)
+    (folder / "ring.yaml").write_text(SEARCH)
+    return place
+
+
+def plan(rng: random.Random) -> list[str]:
+    """Every kill, in an order that the seed decides."""
+    kills = [victim for victim, times in KILLS.items() for _ in range(times)]
+    rng.shuffle(kills)
+    return kills
+
+
+def victims(driver: int, what: str) -> list[psutil.Process]:
+    """The processes of that sort which this driver has started; a worker that a kill has ended is replaced soon."""
+    found = []
+    for process in descendants(driver):
+        try:
+            name = process.name()
+        except psutil.NoSuchProcess:
+            continue
+        if alive(process) and (name.startswith("ray::Actor") if what == "worker" else name == "raylet"):
+            found.append(process)
+    return found
+
+
+class Hunt:
+    """Kills what a search consists of, and gives the same command again whenever its driver has ended."""
+
+    def __init__(self, place: Place, rng: random.Random) -> None:
+        self.place, self.rng = place, rng
+        self.killed: Counter[str] = Counter()
+        self.driver: subprocess.Popen[str] = place.begin()
+
+    def strike(self, what: str) -> None:
+        """Wait until one more segment is committed, then a random part of what one takes, and kill."""
+        before = self.place.segments()
+        wait_for(lambda: self.committed() > before, self.driver)
+        time.sleep(self.rng.random() * self.seconds_a_segment())
+        if what == "driver":
+            self.driver.kill()
+            assert self.driver.wait(60) == -signal.SIGKILL
+        else:
+            wait_for(lambda: bool(victims(self.driver.pid, what)), self.driver)
+            self.rng.choice(victims(self.driver.pid, what)).kill()
+        if what == "node":
+            assert self.driver.wait(120) == OUT_OF_REACH, self.place.talk()
+        self.killed[what] += 1
+        if what != "worker":
+            self.driver = self.place.begin()
+
+    def committed(self) -> int:
+        time.sleep(0.2)  # reading the journal costs the search a part of its CPUs
+        return self.place.segments()
+
+    def seconds_a_segment(self) -> float:
+        seconds = [s.result.seconds for trial in self.place.book.trials.values() for s in trial.segments]
+        return sorted(seconds)[len(seconds) // 2]
+
+
+def outcome(book: Book) -> dict[int, Any]:
+    """All that a search decides, and the digests of all that it computes."""
+    return {
+        trial.number: {
+            "params": trial.spec.params,
+            "config": trial.spec.config,
+            "origin": trial.spec.origin,
+            "begins": trial.begins,
+            "state": trial.state,
+            "score": trial.score,
+            "best": trial.decision and trial.decision.best_index,
+            "event": trial.event,
+            "segments": [
+                (s.result.start, s.result.stop, s.result.scores, s.result.history, s.result.samples)
+                for s in trial.segments  # weights carry the study's name, so their blobs have digests of their own
+            ],
+        }
+        for trial in book.trials.values()
+    }
+
+
+def weights(place: Place) -> dict[int, dict[str, bytes]]:
+    """The bytes of every tensor of the generators that stay, by trial."""
+    book = place.book
+    chosen = {number: book.trials[number].best for number in sorted(kept(book))}
+    blobs = {number: best.result.generator for number, best in chosen.items() if best is not None}
+    tensors = {number: load(place.store.get(blob)) for number, blob in blobs.items() if blob is not None}
+    return {number: {name: array.tobytes() for name, array in loaded.items()} for number, loaded in tensors.items()}
+
+
+def leave_alone(place: Place) -> None:
+    """Run the same search, to which nothing happens."""
+    driver = place.begin()
+    try:
+        assert driver.wait(900) == 0, place.talk()
+    finally:
+        end(driver)
+
+
+@pytest.mark.timeout(2400)
+def test_a_search_that_is_killed_at_random_times_is_the_one_that_was_left_alone(tmp_path: Path, note: Note) -> None:
+    rng = random.Random(SEED)
+    hunt = Hunt(new_place(tmp_path / "killed"), rng)
+    began = time.monotonic()
+    try:
+        for what in plan(rng):
+            hunt.strike(what)
+        assert hunt.driver.wait(900) == 0, hunt.place.talk()
+    finally:
+        end(hunt.driver)
+    took = time.monotonic() - began
+    other = new_place(tmp_path / "alone")
+    leave_alone(other)
+    killed, alone = hunt.place.book, other.book
+    assert outcome(killed) == outcome(alone)
+    assert weights(hunt.place) == weights(other)
+    assert len(weights(other)) >= 2
+    assert hunt.killed == KILLS
+    hit = sum(len(trial.attempts) > 1 for trial in killed.trials.values())
+    assert hit >= 3, "hardly a trial was hit"
+    losses = Counter(loss.cause for trial in killed.trials.values() for loss in trial.losses)
+    assert losses["worker_lost"] >= KILLS["worker"] // 2, losses  # one that had no call to answer is replaced unseen
+    assert all(len(trial.attempts) == 1 for trial in alone.trials.values())
+    states = Counter(trial.state for trial in alone.trials.values())
+    assert states.keys() >= {TrialState.COMPLETED, TrialState.PRUNED}, states
+    sampled = [t for t in alone.trials.values() if t.spec.origin == "sampled" and t.number >= STARTUP + 2]
+    assert len(sampled) > STARTUP, "hardly a suggestion depended on an earlier trial"
+    note(
+        f"kill -9 at random times: {KILLS}",
+        "the same trials, parameters, states, scores, begins and bits as the same search left alone",
+        differences=0, trials_hit=hit, seconds=round(took), states=dict(states),
+    )  # fmt: skip

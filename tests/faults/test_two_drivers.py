@@ -1,0 +1,81 @@
+"""Two drivers at once, on a disk and in a bucket: one is refused, or takes over from one that does not move."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.ledger import read_records
+from tests.command_line import document, end, refusal, wait_for
+from tests.faults.conftest import Note
+from tests.place import STEPS, Place, assert_whole
+
+TRIALS = ("--trials", "3")
+
+
+@pytest.fixture(params=["disk", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "disk":
+        return Place(tmp_path)
+    uri = request.getfixturevalue("s3_uri")
+    return Place(tmp_path, uri, ("--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"))
+
+
+def test_a_second_driver_is_refused_while_the_first_lives(place: Place, note: Note):
+    first = place.begin(*TRIALS)
+    try:
+        wait_for(lambda: place.segments() >= 2, first)
+        began = time.monotonic()
+        message = refusal(place.search(*TRIALS), 5)
+        took = time.monotonic() - began
+        assert f"in use by process {first.pid} on " in message
+        assert first.wait(240) == 0
+    finally:
+        end(first)
+    assert_whole(place, trials=3)
+    note(
+        f"a second driver, {kind(place)}", "exit 5 that names the first, which is not disturbed", seconds=round(took, 1)
+    )
+
+
+def test_a_frozen_driver_is_taken_over_from_and_finds_out_when_it_thaws(place: Place, note: Note, tmp_path: Path):
+    elsewhere = tmp_path / "second"
+    elsewhere.mkdir()
+    first = place.begin(*TRIALS, fault={"do": "stop", "at": "told", "after": 6})
+    second = Place(elsewhere, place.uri if "://" in place.uri else str(place.folder / place.uri), place.options)
+    try:
+        wait_for(lambda: is_stopped(first.pid), first)
+        began = time.monotonic()
+        frozen = read_records(place.store, "ring")
+        assert 0 < sum(trial.steps for trial in place.book.trials.values()) < 3 * STEPS
+        told = document(second.search(*TRIALS))
+        took = time.monotonic() - began
+        assert told["trials"]["completed"] == 3
+        after = read_records(place.store, "ring")
+        assert after[: len(frozen)] == frozen
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(120) == 5
+    finally:
+        first.send_signal(signal.SIGCONT)
+        end(first)
+    assert "another driver took study 'ring' over" in place.talk()
+    assert "Traceback" not in place.talk()
+    assert read_records(place.store, "ring") == after
+    assert_whole(place, trials=3)
+    note(
+        f"driver frozen (SIGSTOP), a second comes, the first thaws, {kind(place)}",
+        "the second takes over after 30 s and ends whole; the first changes nothing, exit 5",
+        seconds_of_the_second=round(took, 1),
+    )  # fmt: skip
+
+
+def kind(place: Place) -> str:
+    return "S3" if "://" in place.uri else "disk"
+
+
+def is_stopped(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
