@@ -235,18 +235,19 @@ def sampler(search: SearchConfig) -> Sampler:
 # -- what is told ------------------------------------------------------------------------------------------------------
 
 
-def share(driver: float, done: Trained, recorded: Book | None) -> str:
+def share(driver: float, search: SearchConfig, results: Sequence[records.SegmentResult], recorded: Book | None) -> str:
     """Return the share of a search's seconds in which its driver works, and from which figures it comes.
 
     Args:
         driver: its seconds for a segment.
-        done: a trial that was trained alone.
-        recorded: a study; None takes the trial, as if all workers trained all the time as it was trained.
+        search: the example.
+        results: segments of a trial that was trained alone.
+        recorded: a study; None takes that trial, as if all workers trained all the time as it was trained.
     """
     if recorded is None or recorded.study is None:
-        segment = statistics.median(result.seconds for result in done.results)
-        part = driver * done.search.workers / segment
-        return f"{part:.2%}, where a segment takes {segment:.2f} s on each of {done.search.workers} workers"
+        segment = statistics.median(result.seconds for result in results)
+        part = driver * search.workers / segment
+        return f"{part:.2%}, where a segment takes {segment:.2f} s on each of {search.workers} workers"
     trials = recorded.trials.values()
     segments = sum(len(trial.segments) for trial in trials)
     seconds = max(trial.decision.at for trial in trials if trial.decision) - recorded.study.at
@@ -288,7 +289,7 @@ def main() -> None:
         parts |= journal_and_decisions(done, other)
         parts |= projection(done, store)
         loops = [whole_search(done, third, workers) for workers in (1, 2, 8)]
-    text = page(parts, loops, share(loops[1].seconds, done, recorded))
+    text = page(parts, loops, share(loops[1].seconds, done.search, done.results, recorded))
     print(text)
     if chosen.write:
         TARGET.write_text(text)

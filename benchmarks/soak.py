@@ -1,8 +1,8 @@
 """A search that is killed for many minutes and must end whole: `make soak`, or `python -m benchmarks.soak`.
 
-A worker is killed every 10 to 20 s and the driver every 90 to 150 s, after which the same command is given again, until
-it is done. Then everything is looked through: the journal, MLflow, the processes and the files. The figures go to
-benchmarks/soak.md; whatever is not as it should be is told, and the exit code is 1.
+Now a worker is killed and now the driver, after which the same command is given again, until it is done. Then
+everything is looked through: the journal, MLflow, the processes and the files. The figures go to benchmarks/soak.md;
+whatever is not as it should be is told, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -227,9 +227,8 @@ class Soak:
     def _left_processes(self) -> list[str]:
         """Wait until no process of ours is left; tell which are, after a long time."""
         deadline = time.monotonic() + AGENTS
-        while left := [process for process in psutil.process_iter() if self._is_ours(process)]:
-            if time.monotonic() > deadline:
-                break
+        left = [process for process in psutil.process_iter() if self._is_ours(process)]
+        while (left := [process for process in left if self._is_ours(process)]) and time.monotonic() < deadline:
             time.sleep(1)
         return [f"process {process.pid} ({process.name()}) is left" for process in left]
 
@@ -244,15 +243,16 @@ class Soak:
 # -- what is told ------------------------------------------------------------------------------------------------------
 
 
-def figures(soak: Soak, seconds: float) -> dict[str, object]:
-    """Return what was seen, by its name."""
+def figures(soak: Soak, seconds: float, every: str) -> dict[str, object]:
+    """Return what was seen, by its name; `every` says how often something was killed."""
     book = read_book(soak.store, STUDY)
     work, trials = work_of(book), book.trials.values()
     causes = Counter(loss.cause for trial in trials for loss in trial.losses)
     took = [trial.decision.at - trial.attempts[0].at for trial in trials if trial.decision and trial.attempts]
     return {
         "trials": ", ".join(f"{count} {state}" for state, count in book.counts.items() if count),
-        "kill -9 of a worker, of the driver": f"{soak.kills['worker']}, {soak.kills['driver']}",
+        "kill -9": every,
+        "of a worker, of the driver": f"{soak.kills['worker']}, {soak.kills['driver']}",
         "drivers that gave up, exit 4": soak.given_up,
         "losses that the journal tells": ", ".join(f"{count} {cause}" for cause, count in causes.items()) or "none",
         "trials that were hit": sum(len(trial.attempts) > 1 for trial in trials),
@@ -288,7 +288,9 @@ def main() -> None:
         soak = Soak(Path(folder), chosen.trials, random.Random(SEED))
         seconds = soak.run(chosen.minutes, chosen.worker_every, chosen.driver_every)
         wrong = soak.wrong()
-        text = page(figures(soak, seconds), wrong, about_here())
+        (soon, late), (sooner, later) = chosen.worker_every, chosen.driver_every
+        every = f"of a worker every {soon:g} to {late:g} s, of the driver every {sooner:g} to {later:g} s"
+        text = page(figures(soak, seconds, every), wrong, about_here())
     chosen.out.write_text(text)
     print(text)
     sys.exit(1 if wrong else 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import re
 import time
 import uuid
@@ -163,6 +163,7 @@ class _Work:
         finally:
             try:
                 executor.close()
+                self.store.sweep()  # what a worker that was killed left half-written
             finally:
                 self._drain("finished" if done else "suspended", patience)
         return done
@@ -275,10 +276,10 @@ def draw_best(book: Book, store: Store) -> Path | None:
         return None
     if not isinstance(store, DiskStore):
         return None
-    from trainers.generate import centres_of, read_samples, write_png
+    from trainers.generate import centres_of, picture, read_samples
 
-    path = Path(store.path) / "studies" / book.study.study / "best.png"
-    whole = path.with_suffix(f".{os.getpid()}.png")
-    write_png(read_samples(store.get(best.result.samples)), whole, centres_of(book.best.spec.config))
-    whole.replace(path)
-    return path
+    drawn, name = io.BytesIO(), f"studies/{book.study.study}/best.png"
+    samples = read_samples(store.get(best.result.samples))
+    picture(samples, centres_of(book.best.spec.config)).save(drawn, format="PNG")
+    store.replace(name, drawn.getvalue())
+    return Path(store.path) / name

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.records import Cause, SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
-from trainers.errors import GansearchError, IntegrityError
+from trainers.errors import GansearchError, IntegrityError, Unreachable
 from trainers.registry import Part
 
 
@@ -96,6 +96,10 @@ class StoppedError(GansearchError):
     """Somebody asked the search to stop before there was anything to suspend."""
 
     exit_code = 130
+
+
+class WorkerDiedError(Unreachable):
+    """A worker died before there was a trial to blame; another one may fare better."""
 
 
 class CorruptCheckpointError(IntegrityError):

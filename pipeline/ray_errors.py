@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.ports import Loss, cause_of, sentence
+from pipeline.ports import Loss, WorkerDiedError, cause_of, sentence
 from pipeline.records import Cause
 from trainers.errors import GansearchError, Unreachable, UserError
 
@@ -43,7 +43,7 @@ def before_training(error: Exception) -> GansearchError:
     if isinstance(cause, GansearchError):
         return cause
     if cause is None:
-        return Unreachable(f"a worker died before the first trial: {sentence(error)}; Ray's logs of it say more")
+        return WorkerDiedError(f"a worker died before the first trial: {sentence(error)}; Ray's logs of it say more")
     if isinstance(cause, ImportError):
         return Unreachable(f"a worker cannot start: {sentence(cause)}; every node needs the driver's packages")
     if cause_of(cause) == "user_error":

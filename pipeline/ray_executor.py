@@ -1,4 +1,4 @@
-"""Workers as Ray actors; the only file that imports ray."""
+"""Workers as Ray actors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pipeline import ray_options  # before ray, which reads the environment  # isort: skip
@@ -14,9 +13,9 @@ from pipeline import ray_options  # before ray, which reads the environment  # i
 import ray
 from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayTaskError
 
-from pipeline.actor import Actor
-from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, cause_of, sentence
+from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, WorkerDiedError, cause_of, sentence
 from pipeline.ray_errors import before_training, loss
+from pipeline.ray_slot import Slot, has_opened, node_id, on_dead_node, spawn
 from pipeline.records import SegmentResult
 from pipeline.resources import capacity, gpu_share, is_dead, shortfall, totals
 from trainers.config import TrainConfig
@@ -26,23 +25,9 @@ logger = logging.getLogger(__name__)
 
 LOOK, NEWS = 0.5, 10.0  # seconds between two looks at whether to stop, and between two lines for the user
 LOCAL_PATIENCE, CLUSTER_PATIENCE, END_PATIENCE = 180.0, 600.0, 10.0  # seconds
+CHANCES = 3  # workers that may die before the first trial
 ROOM_PATIENCE = 10.0  # seconds that a worker out of reach may keep the place that the one in its stead waits for
 NO_FAULT_OF_THE_WORKER = ("user_error", "checkpoint")  # causes after which its process is as good as before
-
-
-@dataclass
-class _Slot:
-    """An actor under its worker's name, and the job that it holds."""
-
-    name: str
-    host: Any
-    opened: Any  # reference to the answer of `open`
-    since: float  # monotonic seconds when the actor was asked for
-    trial: int = -1
-    attempt: int = -1
-    calls: int = 0  # made so far
-    call: Any = None  # reference to the outstanding answer
-    late: Any = None  # reference to what it says once it is in reach again
 
 
 class RayExecutor:
@@ -80,16 +65,16 @@ class RayExecutor:
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, but got workers={workers}")
         self.workers = tuple(f"worker-{number}" for number in range(workers))
-        self._slots: dict[str, _Slot] = {}
-        self._unreachable: list[_Slot] = []  # others have taken their places
+        self._slots: dict[str, Slot] = {}
+        self._unreachable: list[Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
-        self._should_stop = should_stop
+        self._should_stop, self._chances = should_stop, CHANCES
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             ray_options.begin(ray.init, ray.shutdown, workers, address, modules)
         try:
             share = gpu_share(gpus_per_worker, workers, totals(ray.nodes())[1])
-            self._share, self._spawn = share, functools.partial(_spawn, store_uri, worker, share)
+            self._share, self._spawn = share, functools.partial(spawn, store_uri, worker, share)
             self._place(may_grow=address is not None, patience=patience)
         except BaseException:
             self.close()
@@ -107,11 +92,17 @@ class RayExecutor:
         """Load the data and train the extractor on the first worker; see the Executor port.
 
         Raises:
-            Unreachable: the worker died of it.
+            WorkerDiedError: the worker died of it, and so did those in its stead.
             GansearchError: the worker's own, of the same class.
         """
-        prepared: Prepared = self._ask(self._slots[self.workers[0]].host.prepare.remote(config, extractor))
-        return prepared
+        name = self.workers[0]
+        while True:
+            try:
+                prepared: Prepared = self._ask(self._slots[name].host.prepare.remote(config, extractor))
+            except WorkerDiedError as error:
+                self._begin_again(name, error)
+            else:
+                return prepared
 
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
@@ -160,13 +151,13 @@ class RayExecutor:
         if self._should_stop():
             raise StoppedError("stopped before the first trial began; the same command begins again")
 
-    def _idle(self, worker: str) -> _Slot:
+    def _idle(self, worker: str) -> Slot:
         slot = self._slots[worker]
         if slot.call is not None:
             raise RuntimeError(f"{worker} has not answered its last call yet")
         return slot
 
-    def _answered(self, timeout: float) -> list[_Slot]:
+    def _answered(self, timeout: float) -> list[Slot]:
         """Return the workers whose answer is there, after waiting for at least one."""
         calls = {slot.call: slot for slot in self._slots.values() if slot.call is not None}
         if not calls:
@@ -175,10 +166,11 @@ class RayExecutor:
         if ready:
             ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         else:
+            self._notice_own_node()
             self._mention_homeless()
         return [slot for reference, slot in calls.items() if reference in ready]
 
-    def _answer(self, slot: _Slot) -> Answer | None:
+    def _answer(self, slot: Slot) -> Answer | None:
         """Return a worker's answer, its actor replaced if need be; None where its error waits to be raised."""
         reference, slot.call = slot.call, None
         out_of_reach = False
@@ -194,7 +186,7 @@ class RayExecutor:
             return None
         except RayError as error:
             out_of_reach = isinstance(error, ActorUnavailableError)
-            result = loss(error, slot.name, node_dead=_on_dead_node(slot))
+            result = loss(error, slot.name, node_dead=on_dead_node(slot))
         if isinstance(result, Loss) and result.cause not in NO_FAULT_OF_THE_WORKER:
             if out_of_reach:
                 slot.late = slot.host.late.remote(slot.calls)
@@ -228,10 +220,10 @@ class RayExecutor:
                 found.append(Answer(slot.name, slot.trial, slot.attempt, result))
         return found
 
-    def _stands_in_the_way(self, slot: _Slot) -> bool:
+    def _stands_in_the_way(self, slot: Slot) -> bool:
         """Tell whether the worker in the stead of one that is out of reach has waited long enough for a place."""
         waits = self._slots[slot.name]
-        return time.monotonic() - waits.since > ROOM_PATIENCE and not _has_opened(waits)
+        return time.monotonic() - waits.since > ROOM_PATIENCE and not has_opened(waits)
 
     def _place(self, *, may_grow: bool, patience: float | None) -> None:
         """Make the actors and wait until each has its place; Ray itself would wait for ever without a word."""
@@ -242,55 +234,51 @@ class RayExecutor:
                 raise Unreachable(self._shortfall())
             logger.warning("giving the cluster %g s to grow: %s", wait, self._shortfall())
         self._slots = {name: self._spawn(name) for name in self.workers}  # what an autoscaler sees
-        deadline, opened = time.monotonic() + wait, [slot.opened for slot in self._slots.values()]
-        tell = time.monotonic() + NEWS
-        while True:
-            ready, missing = ray.wait(opened, num_returns=workers, timeout=min(LOOK, wait))
-            for reference in ready:
-                self._ask(reference)
-            if not missing:
-                return
+        deadline, tell = time.monotonic() + wait, time.monotonic() + NEWS
+        while missing := [slot for slot in self._slots.values() if not self._has_place(slot)]:
             self._stop_if_asked()
             if time.monotonic() >= deadline:
-                raise Unreachable(f"after {wait:g} s {len(ready)} of them had a place: {self._shortfall()}")
+                placed = workers - len(missing)
+                raise Unreachable(f"after {wait:g} s {placed} of them had a place: {self._shortfall()}")
             if time.monotonic() >= tell:
                 tell += NEWS
                 why = self._shortfall() if capacity(ray.nodes(), self._share) < workers else "they are starting"
                 logger.warning("waiting for %d of %d workers: %s", len(missing), workers, why)
+            ray.wait([slot.opened for slot in missing], num_returns=len(missing), timeout=min(LOOK, wait))
+
+    def _has_place(self, slot: Slot) -> bool:
+        if not has_opened(slot):
+            return False
+        try:
+            self._ask(slot.opened)
+        except WorkerDiedError as error:
+            self._begin_again(slot.name, error)
+            return False
+        return True
+
+    def _begin_again(self, name: str, error: WorkerDiedError) -> None:
+        """Replace a worker that died before the first trial, but not for ever."""
+        if not self._chances:
+            raise error
+        self._chances -= 1
+        logger.warning("%s; %s begins again", error, name)
+        self._slots[name] = self._spawn(name)
 
     def _shortfall(self) -> str:
         mend = "lower workers or gpus_per_worker, wait for other work to end, or add nodes"
         return f"{shortfall(ray.nodes(), len(self.workers), self._share)}; {mend}"
 
+    def _notice_own_node(self) -> None:
+        """A driver whose own node has died gets no worker anywhere: Ray does not let it join another."""
+        if is_dead(ray.nodes(), node_id()):
+            self._error = Unreachable(
+                "Ray's node on this machine has died; the same command starts it again and goes on"
+            )
+
     def _mention_homeless(self) -> None:
         """Say which replaced workers still have no place, some time after they were asked for."""
         for name, slot in self._slots.items():
             late = slot.call is not None and time.monotonic() - slot.since > LOCAL_PATIENCE
-            if late and not _has_opened(slot):
+            if late and not has_opened(slot):
                 slot.since = time.monotonic()
                 logger.warning("%s waits for a new place: %s", name, self._shortfall())
-
-
-def _spawn(store_uri: str, worker: str, share: float, name: str) -> _Slot:
-    options = {"num_cpus": 1, "num_gpus": share, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-    env = {"env_vars": ray_options.worker_environment(share)}
-    host = ray.remote(Actor).options(**options, runtime_env=env).remote(store_uri, worker)
-    return _Slot(name=name, host=host, opened=host.open.remote(_node_id), since=time.monotonic())
-
-
-def _node_id() -> str:
-    """Run by the actor: which of `ray.nodes` it is on."""
-    return str(ray.get_runtime_context().get_node_id())
-
-
-def _has_opened(slot: _Slot) -> bool:
-    return bool(ray.wait([slot.opened], timeout=0)[0])
-
-
-def _on_dead_node(slot: _Slot) -> bool:
-    if not _has_opened(slot):
-        return False
-    try:
-        return is_dead(ray.nodes(), ray.get(slot.opened)["node_id"])
-    except RayError:
-        return False  # it died before it could tell where it was

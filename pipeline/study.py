@@ -119,6 +119,8 @@ def fits(trial: Trial, space: Space | Union) -> bool:
 def frozen(trial: Trial, space: Space | Union | None) -> optuna.trial.FrozenTrial:
     """Return a trial as Optuna sees it: a diverged one is PRUNED and infeasible by its event's severity.
 
+    One that is completed without a score has nothing to learn from, and is a FAIL there, which samplers ignore.
+
     Args:
         trial: of the study.
         space: in which it lies; None leaves its parameters out.
@@ -127,7 +129,8 @@ def frozen(trial: Trial, space: Space | Union | None) -> optuna.trial.FrozenTria
     from optuna.trial import create_trial
 
     constraints = _constraints(trial)
-    states = {TrialState.COMPLETED: State.COMPLETE, TrialState.FAILED: State.FAIL}
+    completed = State.FAIL if trial.score is None else State.COMPLETE
+    states = {TrialState.COMPLETED: completed, TrialState.FAILED: State.FAIL}
     pruned = trial.state in (TrialState.PRUNED, TrialState.DIVERGED) or constraints is not None
     state = State.PRUNED if pruned else states.get(trial.state, State.RUNNING)
     scores = {s.result.stop: s.result.score for s in trial.segments if s.result.score is not None}

@@ -202,6 +202,11 @@ def test_a_diverged_trial_needs_no_score():
     assert only("diverged", score=None).intermediate_values == {}
 
 
+def test_a_completed_trial_without_a_score_has_nothing_to_learn_from():
+    """It was never evaluated; Optuna takes no completed trial without a value."""
+    assert only("completed", score=None).state is optuna.trial.TrialState.FAIL
+
+
 def test_a_refused_trial_is_infeasible_too():
     book = Book()
     told = journal.decision(0, TrialState.DIVERGED, event=event(1.0))
