@@ -28,7 +28,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 ci: lint test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --timeout 1200
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" --timeout 1200
 
 # Injects every fault, and writes down what was measured.
 faults: $(READY)

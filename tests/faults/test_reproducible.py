@@ -145,6 +145,7 @@ def leave_alone(place: Place) -> None:
         end(driver)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_a_search_that_is_killed_at_random_times_is_the_one_that_was_left_alone(tmp_path: Path, note: Note) -> None:
     rng = random.Random(SEED)

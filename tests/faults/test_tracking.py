@@ -179,7 +179,7 @@ def test_an_mlflow_that_comes_back_is_brought_up_to_date(proxy: Proxy, tmp_path:
         assert driver.wait(TIMEOUT) == 0, place.talk()
     finally:
         end(driver)
-    assert proxy.refused >= 3, "nobody asked meanwhile"
+    assert proxy.refused >= (1 if mode == "silent" else 3), "nobody asked meanwhile"
     assert meanwhile >= 5, "training waited for MLflow"
     assert "was not brought up to date" not in place.talk()
     assert_whole(place, trials=2)
@@ -219,7 +219,7 @@ def test_an_mlflow_that_never_comes_back_is_waited_for_so_long_and_then_left(pro
     assert_shown(place, proxy)
     note(
         "MLflow: gone for good in the middle",
-        f"the search ends whole, exit 0, after at most {DRAIN:g} s of waiting; `gansearch sync` shows the rest later",
+        f"the search ends whole, exit 0; it gives MLflow {DRAIN:g} s more; `gansearch sync` shows the rest later",
         seconds_waited=round(waited, 1), unsynced_at_the_end=told["unsynced"], unsynced_after_sync=0,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.ledger import _seal
+from pipeline.journal import with_digest
 from pipeline.store import DiskStore, open_store
 from tests.command_line import document, gansearch, refusal, together
 from tests.finished_search import BEST, PRUNED, ZERO
@@ -107,4 +107,4 @@ def replace_in_journal(store: DiskStore, before: str, after: str) -> None:
     places = [path for path in (store.path / "studies").rglob("*.jsonl") if before in path.read_text()]
     assert len(places) == 1
     body = b"".join(places[0].read_bytes().splitlines(keepends=True)[:-1])
-    places[0].write_bytes(_seal(body.replace(before.encode(), after.encode())))
+    places[0].write_bytes(with_digest(body.replace(before.encode(), after.encode())))

@@ -172,6 +172,7 @@ def shown_in_two_steps(records: list[Record], storage: StudyStorage) -> None:
             storage.show(book, number, 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_a_death_at_any_write_leaves_what_no_death_leaves(tmp_path, after):
     records = study(TrialState.COMPLETED, TrialState.DIVERGED, None)
