@@ -72,8 +72,8 @@ class Trial:
     def checkpoint(self) -> tuple[str, int] | None:
         """Digest and step of the newest checkpoint that was not found corrupt."""
         bad = {loss.blob for loss in self.losses}
-        kept = ((s.result.checkpoint, s.result.stop) for s in reversed(self.segments) if s.result.checkpoint)
-        return next((one for one in kept if one[0] not in bad), None)
+        kept = [(s.result.checkpoint, s.result.stop) for s in self.segments if s.result.checkpoint is not None][-2:]
+        return next(((digest, stop) for digest, stop in reversed(kept) if digest not in bad), None)
 
     @property
     def event(self) -> Event | None:

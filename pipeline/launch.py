@@ -152,6 +152,7 @@ class _Work:
     def train(self, began: float) -> bool:
         """Run the search on workers of its own; return whether it is finished."""
         executor, done, patience = _executor(self.store, self.config, self.driver), False, DRAIN_SECONDS
+        outcome: Outcome | None = "suspended"
         try:
             self._begin(executor)
             self.projectors.start()
@@ -160,12 +161,16 @@ class _Work:
         except KeyboardInterrupt:
             patience = 0.0  # Ctrl-C twice: what MLflow has not been shown yet is left to the next driver
             raise
+        except StateConflict:
+            outcome = None  # another driver took the study over, and shows it: nothing is ended here
+            raise
         finally:
             try:
                 executor.close()
                 self.store.sweep()  # what a worker that was killed left half-written
             finally:
-                self._drain("finished" if done else "suspended", patience)
+                if outcome is not None:
+                    self._drain("finished" if done else outcome, patience)
         return done
 
     def _begin(self, executor: Executor) -> None:
