@@ -64,6 +64,9 @@ class Executor(Protocol):
             extractor: blob of one that was trained before; then none is trained.
         """
 
+    def ready(self, worker: str) -> bool:
+        """Tell, without waiting, whether a worker has its place; one in the stead of a lost one may wait for it."""
+
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds, and return while its first segment is under way.
 
@@ -79,7 +82,7 @@ class Executor(Protocol):
         """
 
     def next(self, timeout: float) -> list[Answer]:
-        """Wait for at least one answer, or for `timeout` seconds; return at once where none is outstanding.
+        """Wait for an answer, for `timeout` seconds at most; where none is outstanding, for a worker to become ready.
 
         A worker that died, or is out of reach, has been replaced, under its name, when its Loss is returned; what the
         old one still answers comes with its own trial and attempt.

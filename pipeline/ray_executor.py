@@ -104,6 +104,10 @@ class RayExecutor:
             else:
                 return prepared
 
+    def ready(self, worker: str) -> bool:
+        """Tell, without waiting, whether a worker has its place; see the Executor port."""
+        return has_opened(self._slots[worker])
+
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
         slot = self._idle(worker)
@@ -158,16 +162,15 @@ class RayExecutor:
         return slot
 
     def _answered(self, timeout: float) -> list[Slot]:
-        """Return the workers whose answer is there, after waiting for at least one."""
+        """Return the workers whose answer is there, after waiting for one, or for a place where nothing is trained."""
         calls = {slot.call: slot for slot in self._slots.values() if slot.call is not None}
-        if not calls:
+        homeless = [slot.opened for slot in self._slots.values() if not has_opened(slot)]
+        if not calls and not homeless:
             return []
-        ready, _ = ray.wait(list(calls), timeout=timeout)
-        if ready:
-            ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
-        else:
+        if not ray.wait(list(calls) or homeless, timeout=timeout)[0]:
             self._notice_own_node()
             self._mention_homeless()
+        ready = ray.wait(list(calls), num_returns=len(calls), timeout=0)[0] if calls else []
         return [slot for reference, slot in calls.items() if reference in ready]
 
     def _answer(self, slot: Slot) -> Answer | None:
@@ -278,7 +281,7 @@ class RayExecutor:
     def _mention_homeless(self) -> None:
         """Say which replaced workers still have no place, some time after they were asked for."""
         for name, slot in self._slots.items():
-            late = slot.call is not None and time.monotonic() - slot.since > LOCAL_PATIENCE
+            late = time.monotonic() - slot.since > LOCAL_PATIENCE
             if late and not has_opened(slot):
                 slot.since = time.monotonic()
                 logger.warning("%s waits for a new place: %s", name, self._shortfall())

@@ -85,7 +85,7 @@ class Search:
         self._tick = tick
         self._in_virtual_time = config.schedule == "reproducible"
         self._stopping = False
-        self._idle = deque(executor.workers)
+        self._idle = list(executor.workers)
         self._busy: dict[str, tuple[int, int]] = {}  # the trial and attempt that each worker is training
         self._resting: dict[int, str] = {}  # trials whose last segment is there, and who holds them
         self._arrived: dict[int, deque[SegmentResult]] = {}  # segments by trial that are not committed yet
@@ -120,7 +120,8 @@ class Search:
         if not self._busy and (best := policies.to_name(self._book, self._config.trials)) is not None:
             self._ledger.stage(FinishRecord(at=time.time(), best=best))
         self._commit()
-        if not self._busy or (self._stopping and self._abandon()):
+        more = self._waiting or self._wants_more()  # perhaps for a worker that waits for its place
+        if (not self._busy and (self._stopping or not more)) or (self._stopping and self._abandon()):
             return False
         self._receive(self._executor.next(TICK))
         self._ledger.stage(*self._tick(self._book))
@@ -156,9 +157,11 @@ class Search:
         return [trial.number for trial in self._book.trials.values() if not trial.state.final]
 
     def _fill(self) -> None:
-        """Give every idle worker a trial, while there are any to train."""
-        while self._idle and (number := self._next_trial()) is not None:
-            worker, trial = self._idle.popleft(), self._book.trials[number]
+        """Give every idle worker that has its place a trial, while there are any to train."""
+        ready = list(filter(self._executor.ready, self._idle))
+        while ready and (number := self._next_trial()) is not None:
+            worker, trial = ready.pop(0), self._book.trials[number]
+            self._idle.remove(worker)
             checkpoint, step = trial.checkpoint or (None, 0)
             attempt = len(trial.attempts)
             self._ledger.stage(AttemptRecord(at=time.time(), trial=number, attempt=attempt, worker=worker, step=step))
@@ -208,8 +211,7 @@ class Search:
 
     def _receive(self, answers: Iterable[Answer]) -> None:
         arrived: list[int] = []
-        for answer in answers:
-            worker, number, attempt, result = answer
+        for worker, number, attempt, result in answers:
             if self._busy.get(worker) != (number, attempt):  # superseded: whoever took its place answers for the trial
                 self._ledger.stage(LateRecord(at=time.time(), trial=number, attempt=attempt, worker=worker))
                 continue

@@ -22,6 +22,9 @@ class InlineExecutor:
         prepared: Prepared = self._held[self.workers[0]].prepare(config, extractor)
         return prepared
 
+    def ready(self, worker: str) -> bool:
+        return True
+
     def start(self, worker: str, job: Job) -> None:
         self._call(worker, lambda: self._held[worker].start(job))
         self._jobs[worker] = job

@@ -48,6 +48,8 @@ class ScriptedExecutor:
     trained: list[tuple[int, int, int]] = field(default_factory=list)  # trial, start, stop
     started: list[tuple[str, int, int]] = field(default_factory=list)  # worker, trial, step
     closed: bool = False
+    homeless_for: int = 0  # looks for answers that the worker in the stead of a lost one has no place
+    _homeless: dict[str, int] = field(default_factory=dict)
     _held: dict[str, _Held] = field(default_factory=dict)
     _late: list[Answer] = field(default_factory=list)  # of workers that were out of reach
     _outstanding: dict[str, None] = field(default_factory=dict)  # workers, in the order of their calls
@@ -55,7 +57,11 @@ class ScriptedExecutor:
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         return Prepared(metric=METRIC, extractor=None, data={"name": config.data.name}, environment=self.environment)
 
+    def ready(self, worker: str) -> bool:
+        return self._homeless.get(worker, 0) <= 0
+
     def start(self, worker: str, job: Job) -> None:
+        assert self.ready(worker), f"{worker} has no place yet"
         number, step = job.spec.number, 0
         busy = {self._held[other].job.spec.number for other in self._outstanding}
         assert number not in busy, f"trial {number} is trained by two workers"
@@ -72,7 +78,10 @@ class ScriptedExecutor:
         self._call(worker)
 
     def next(self, timeout: float) -> list[Answer]:
+        self._homeless = {worker: looks - 1 for worker, looks in self._homeless.items()}
         late, self._late = self._late, []
+        if not self._outstanding:
+            return late
         return late + [self._answer(worker, how) for worker, how in self.choose(list(self._outstanding))]
 
     def close(self) -> None:
@@ -98,6 +107,7 @@ class ScriptedExecutor:
             how = "worker_lost"
         if how == "node_lost":  # only out of reach: what it did meanwhile arrives with the next answers
             self._late.append(Answer(worker, number, attempt, self._train(held)))
+        self._homeless[worker] = self.homeless_for
         blob = job.checkpoint if how == "checkpoint" else None
         told = {"detail": f"{worker}: {how}", "traceback": f"Traceback of {how}", "blob": blob}
         return Answer(worker, number, attempt, Loss(cause=CAUSES[how], **told))

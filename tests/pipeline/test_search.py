@@ -160,6 +160,37 @@ def test_a_lost_trial_goes_on_from_its_checkpoint(store):
     assert fake.trained == [(0, 0, 10), (0, 10, 20), (0, 20, 30)]
 
 
+def test_a_lost_trial_goes_to_a_worker_that_has_its_place(store):
+    """The one in the stead of the lost worker never gets one: nobody waits for it while another is idle."""
+    search = config(trials=2, workers=2, retries=RetryConfig(node_lost=1))
+    fake = executor(store, search, courses(), choose=answers("nobody", "node_lost"), homeless_for=10**9)
+    assert drive(store, search, fake)
+    assert states(store) == ["completed"] * 2
+    assert [(worker, trial) for worker, trial, _ in fake.started] == [("worker-0", 0), ("worker-1", 1), ("worker-1", 0)]
+
+
+@pytest.mark.parametrize("schedule", ["throughput", "reproducible"])
+def test_a_search_waits_for_a_place_where_no_other_worker_is_idle(store, schedule):
+    search = config(trials=2, workers=1, retries=RetryConfig(node_lost=1), schedule=schedule)
+    fake = executor(store, search, courses(), choose=answers("segment", "node_lost"), homeless_for=3)
+    assert drive(store, search, fake)
+    assert states(store) == ["completed"] * 2
+
+
+def test_a_failed_trial_is_made_up_for_once_its_worker_has_a_place_again(store):
+    search = config(trials=1, workers=1)
+    fake = executor(store, search, courses(), choose=answers("device_memory"), homeless_for=3)
+    assert drive(store, search, fake)
+    assert states(store) == ["failed", "completed"]
+
+
+def test_a_search_that_waits_for_a_place_can_be_stopped(store):
+    search = config(trials=1, workers=1, retries=RetryConfig(node_lost=1))
+    fake = executor(store, search, courses(), choose=answers("node_lost"), homeless_for=10**9)
+    assert not drive(store, search, fake, should_stop=stop_after(9))
+    assert states(store) == ["suspended"]
+
+
 def test_a_lost_trial_goes_first(store):
     two = config(trials=2, workers=2)
     drive(store, two, executor(store, two, courses()), should_stop=stop_after(4))

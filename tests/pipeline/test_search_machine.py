@@ -136,6 +136,7 @@ class Driver:
             courses=Courses(self._seed),
             workers=names,
             choose=self._hear,  # type: ignore[arg-type]
+            homeless_for=2,
         )
         quiet: dict[str, Any] = {"beat": 3600.0, "patience": 0.0, "say": lambda _: None, "compact_at": 12}
         with Ledger.open(self.store, STUDY, **quiet) as ledger:
@@ -274,6 +275,7 @@ class Machine(RuleBasedStateMachine):
             self.seen = records
         for driver in self.drivers:
             assert driver.error is None or isinstance(driver.error, DriverDiedError | StateConflict) or _told(driver)
+            assert driver.finished or driver.stopping or driver.error or not driver.ended, "it gave up"
 
     def teardown(self) -> None:
         if not hasattr(self, "shared"):
