@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.ledger import read_book
-from pipeline.ray_options import OBJECT_STORE_BYTES
 from pipeline.store import open_store
-from tests.command_line import TIMEOUT, alive, document, free_port, gansearch, refusal, wait_for
+from tests.command_line import alive, document, free_port, gansearch, refusal
+from tests.ray_head import Cluster, ray_head
 
 pytestmark = pytest.mark.slow
 SEARCH = """
@@ -37,59 +29,11 @@ halving: {enabled: false}
 """
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A head node of a cluster."""
-
-    address: str
-    token: str
-    head: psutil.Process
-
-    def environment(self) -> dict[str, str]:
-        """What a driver needs to be let in."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
-
-    def jobs(self) -> list[str]:
-        """The states of all its drivers so far; asking is itself one of them."""
-        code = (
-            "import sys, ray; from ray._private.state import jobs\n"
-            "ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')\n"
-            "print([job['IsDead'] for job in jobs()])"
-        )
-        env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | self.environment()
-        done = subprocess.run(
-            [sys.executable, "-c", code, self.address],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=True,
-        )
-        return done.stdout.splitlines()[-1].strip("[]").split(", ")
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """`ray start --head` with a token, an own port and an own folder, whose path must be short."""
-    folder, token, port = tempfile.mkdtemp(prefix="gs"), secrets.token_hex(32), free_port()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") and key != "PYTHONPATH"}
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
-         f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={folder}",
-         "--num-cpus=2", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"],
-        env=kept | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": folder}, cwd=folder, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        wait_for(lambda: bool(list(Path(folder).glob("session_latest/sockets/raylet*"))), process)
-        yield Cluster(f"127.0.0.1:{port}", token, psutil.Process(process.pid))
-    finally:
-        started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        process.terminate()
-        process.wait(TIMEOUT)
-        for child in psutil.wait_procs(started, timeout=10)[1]:
-            child.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    """A head node with two CPUs."""
+    with ray_head() as head:
+        yield head
 
 
 def test_a_search_on_a_cluster_equals_one_without_and_leaves_it_running(cluster: Cluster, tmp_path: Path):

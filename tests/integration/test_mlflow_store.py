@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.projector import Projector
 from pipeline.records import BudgetRecord, DecisionRecord, TrialState
 from pipeline.store import open_store
 from tests.fakes import shown
+from tests.fakes.dies import Dies
 from tests.fakes.tracked import MARKS, dump, files_of, mlflow_store, models_of, records_of, runs_of, shelf_of, show_all  # noqa: F401
 from trainers.errors import UserError
 
@@ -126,28 +126,7 @@ def test_showing_record_by_record_or_at_once_ends_the_same(store):
     assert dump(slow) == dump(fast)
 
 
-class Dies:
-    """MLflow's client, whose n-th writing call never happens, or happens and loses its answer."""
-
-    def __init__(self, client: Any, calls: int, *, after: bool) -> None:
-        self._client, self._left, self._after = client, calls, after
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._client, name)
-        writes = name.startswith(("log_", "set_", "update_", "create_", "delete_"))
-        return self._guarded(real) if writes else real
-
-    def _guarded(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            if self._left == 0 and not self._after:
-                raise ConnectionResetError("before")
-            result = real(*args, **kwargs)
-            if self._left == 0:
-                raise ConnectionResetError("after")
-            return result
-
-        return call
+WRITES = ("log_", "set_", "update_", "create_", "delete_")
 
 
 @pytest.mark.slow
@@ -175,7 +154,7 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
         uid = f"death-{calls}"
         book, tracker = records(uid), Tracker(None, store, f"death-{calls}")
         client = tracker.mlflow.client
-        tracker.mlflow.client = Dies(client, calls, after=after)
+        tracker.mlflow.client = Dies(client, calls, after=after, named=WRITES)
         try:
             show_all(tracker, book, "suspended")
             died = False

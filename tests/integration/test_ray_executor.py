@@ -4,12 +4,10 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from pipeline.ray_executor import RayExecutor
 from pipeline.ray_options import OBJECT_STORE_BYTES
 from pipeline.records import SegmentResult
 from tests.fakes.workers import SCRIPTED, job
+from tests.ray_head import Cluster, ray_head
 from trainers.errors import ConfigError, DataError, Unreachable
 
 ROOT = Path(__file__).parents[2]
@@ -224,35 +223,15 @@ def test_a_local_ray_keeps_stdout_home_signals_and_workers_ours(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def foreign_cluster() -> Iterator[tuple[str, str]]:
-    """Somebody else's cluster on this machine: its address and its token."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder, token = tempfile.mkdtemp(prefix="gs"), secrets.token_hex(32)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") and key != "PYTHONPATH"}
-    head = subprocess.Popen(
-        [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
-         f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={folder}",
-         "--num-cpus=2", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"],
-        env=kept | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": folder}, cwd=folder,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        wait_for(lambda: head.poll() is not None or bool(list(Path(folder).glob("session_latest/sockets/raylet*"))))
-        yield f"127.0.0.1:{port}", token
-        assert head.poll() is None, "a cluster that is not ours was ended"
-    finally:
-        processes = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
-        head.terminate()
-        head.wait(TIMEOUT)
-        for process in psutil.wait_procs(processes, timeout=10)[1]:
-            process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+def foreign_cluster() -> Iterator[Cluster]:
+    """Somebody else's cluster on this machine."""
+    with ray_head() as head:
+        yield head
+        assert alive(head.head.pid), "a cluster that is not ours was ended"
 
 
-def test_a_cluster_that_is_not_ours_runs_our_code_and_lives_on(foreign_cluster: tuple[str, str], tmp_path: Path):
-    address, token = foreign_cluster
+def test_a_cluster_that_is_not_ours_runs_our_code_and_lives_on(foreign_cluster: Cluster, tmp_path: Path):
+    address, token = foreign_cluster.address, foreign_cluster.token
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     out, err = python(ADDRESS, str(tmp_path), address, home=tmp_path, **secret).communicate(timeout=TIMEOUT)
     assert out, err
@@ -261,9 +240,9 @@ def test_a_cluster_that_is_not_ours_runs_our_code_and_lives_on(foreign_cluster: 
     assert "py_modules" in path  # the driver's code, shipped; not what the node happens to have
 
 
-def test_a_wrong_token_is_out_of_reach_and_named(foreign_cluster: tuple[str, str], tmp_path: Path):
+def test_a_wrong_token_is_out_of_reach_and_named(foreign_cluster: Cluster, tmp_path: Path):
     wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 64, "RAY_NUM_REDIS_GET_RETRIES": "2"}  # 20 else
-    driver = python(ADDRESS, str(tmp_path), foreign_cluster[0], home=tmp_path, **wrong)
+    driver = python(ADDRESS, str(tmp_path), foreign_cluster.address, home=tmp_path, **wrong)
     out, err = driver.communicate(timeout=TIMEOUT)
     assert out, err
     code, text = json.loads(out)

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pipeline.records import AttemptRecord, Record, TrialRecord, TrialSpec, Tria
 from pipeline.study import Sampler, distributions
 from search_spaces import CLASSIC, defaults
 from tests.fakes import journal
+from tests.fakes.dies import Dies
 from trainers.errors import ConfigError, StateConflict, Unreachable
 from trainers.stability.events import Event
 
@@ -137,27 +138,7 @@ def test_a_trial_that_goes_on_is_brought_up_to_date(url):
     ] == [(State.COMPLETE, 0.25, {10: 1.0, 20: 0.0, 30: 0.25})]
 
 
-class Dies:
-    """Optuna's storage, whose n-th write never happens, or happens and loses its answer."""
-
-    def __init__(self, storage: Any, writes: int, *, after: bool) -> None:
-        self._storage, self._left, self._after = storage, writes, after
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._storage, name)
-        return self._guarded(real) if name.startswith(("set_", "create_", "delete_")) else real
-
-    def _guarded(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            if self._left == 0 and not self._after:
-                raise ConnectionResetError("before")
-            result = real(*args, **kwargs)
-            if self._left == 0:
-                raise ConnectionResetError("after")
-            return result
-
-        return call
+WRITES = ("set_", "create_", "delete_")
 
 
 def shown_in_two_steps(records: list[Record], storage: StudyStorage) -> None:
@@ -184,7 +165,7 @@ def test_a_death_at_any_write_leaves_what_no_death_leaves(tmp_path, after):
         url = f"sqlite:///{tmp_path}/death-{number}.db"
         shutil.copy(tmp_path / "empty.db", tmp_path / f"death-{number}.db")
         storage = StudyStorage(url, "digits")
-        storage.__dict__["_storage"] = Dies(storage._storage, number, after=after)
+        storage.__dict__["_storage"] = Dies(storage._storage, number, after=after, named=WRITES)
         try:
             shown_in_two_steps(records, storage)
             died = False
