@@ -157,9 +157,8 @@ def open_epoch(store: Store, study: str) -> int:
         if create_own(store, epoch_name(study, epoch), content):
             break  # else another driver came between: look again
     journal = places(store, study)
-    for earlier in range(
-        max(journal, default=1), epoch
-    ):  # those before have ends: the newest that has an object says so
+    oldest = max(journal, default=1)  # those before it have ends: the newest epoch that has an object says so
+    for earlier in range(oldest, epoch):
         _end(store, study, Place(earlier, max(journal.get(earlier, [0]))))
     return epoch
 
