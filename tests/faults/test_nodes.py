@@ -17,14 +17,14 @@ import pytest
 from pipeline.ray_options import OBJECT_STORE_BYTES
 from tests.command_line import ROOT, TIMEOUT, alive, descendants, document, end, wait_for
 from tests.faults.conftest import Note
-from tests.faults.test_workers import LONG, all_have_begun, losses, trainers
-from tests.place import Place, assert_whole, retrained
+from tests.faults.held import Held, losses, trainers
+from tests.place import assert_whole, retrained
 
 NOTICED = 60.0  # seconds: Ray itself counts a node as dead after some 10 s of silence
 
 
-def two_nodes() -> None:
-    """Hold a cluster of a head with two CPUs and a node with one; whatever comes on stdin kills that node.
+def two_nodes(cpus: int) -> None:
+    """Hold a cluster of a head with so many CPUs and a node with one; whatever comes on stdin kills that node.
 
     Its address and the process id of the node's manager go to stdout. Run in a process of its own.
     """
@@ -32,7 +32,7 @@ def two_nodes() -> None:
 
     cluster = Cluster()
     try:
-        cluster.add_node(num_cpus=2, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+        cluster.add_node(num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
         node = cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
         print(cluster.address, node.all_processes["raylet"][0].process.pid, flush=True)
         sys.stdin.readline()
@@ -62,16 +62,17 @@ class Nodes:
         return self.process.stdout.readline().strip()
 
 
-@pytest.fixture
-def nodes() -> Iterator[Nodes]:
-    """A cluster of two nodes on this machine."""
+@pytest.fixture(params=[2, 1], ids=["room elsewhere", "no room elsewhere"])
+def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
+    """A cluster of two nodes for a place in tmp_path; the first has as many CPUs as the parameter says."""
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     with tempfile.TemporaryDirectory(prefix="gs", ignore_cleanup_errors=True) as home:  # Ray's sockets: a short path
         ours = {"PYTHONPATH": str(ROOT), "HOME": home, "RAY_TMPDIR": home, "RAY_USAGE_STATS_ENABLED": "0"}
+        ours["FAULT_FOLDER"] = str(tmp_path)
         with (Path(home) / "log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", f"import {__name__} as module; module.two_nodes()"],
+                [sys.executable, "-c", f"import {__name__} as module; module.two_nodes({request.param})"],
                 env=kept | ours | secret, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 start_new_session=True,
             )  # fmt: skip
@@ -86,16 +87,19 @@ def nodes() -> Iterator[Nodes]:
                 child.kill()
 
 
-def test_the_second_node_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, note: Note):
-    place = Place(tmp_path, options=(*LONG, "--address", nodes.address), **nodes.env)
+def test_the_second_node_is_killed_while_it_trains(
+    nodes: Nodes, tmp_path: Path, note: Note, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
+    place = Held(tmp_path, "--address", nodes.address, **nodes.env)
     driver = place.begin("--trials", "2")
     try:
-        wait_for(lambda: all_have_begun(place, trials=2), driver)
+        wait_for(lambda: place.waits(trials=2), driver)
         wait_for(lambda: bool(trainers(nodes.manager)), driver)
         began = time.monotonic()
         nodes.kill()
         wait_for(lambda: bool(losses(place.book)), driver)
         took = time.monotonic() - began
+        place.go_on()
         assert driver.wait(TIMEOUT) == 0, place.talk()
     finally:
         end(driver)
@@ -106,9 +110,10 @@ def test_the_second_node_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path,
     kept = [segment for segment in lost.segments if segment.attempt == 0]
     assert lost.attempts[1].step == kept[-1].result.stop
     assert sum(len(trial.attempts) for trial in place.book.trials.values()) == 3
+    monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
     assert retrained(place, lost.number)["identical"] is True
     note(
-        "node: the second of a cluster killed while it trains",
+        f"node: the second of a cluster killed while it trains, {request.node.callspec.id}",
         "node_lost; its trial goes on elsewhere from its last checkpoint, to the same bits; the search ends whole",
         seconds_until_known=round(took, 1), committed_steps_trained_again=0,
     )  # fmt: skip
@@ -123,11 +128,11 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_ray_is_killed_under_the_driver(tmp_path: Path, note: Note, name: str):
-    """Workers go on for some seconds without either of them; so there is more to train than that."""
-    place = Place(tmp_path, options=LONG)
+    """Workers go on for some seconds without either of them; so they are held in their second segment."""
+    place = Held(tmp_path)
     driver = place.begin("--trials", "8")
     try:
-        wait_for(lambda: all_have_begun(place, trials=2), driver)
+        wait_for(lambda: place.waits(trials=2), driver)
         started = descendants(driver.pid)
         [manager] = [child for child in started if child.name() == name]
         started = [child for child in started if "Agent" not in child.name()]  # those take a minute to notice
@@ -141,6 +146,7 @@ def test_ray_is_killed_under_the_driver(tmp_path: Path, note: Note, name: str):
     assert (code, ENDS[name][1] in place.talk()) == (ENDS[name][0], True), place.talk()
     assert "Traceback" not in place.talk()
     wait_for(lambda: not any(map(alive, started)))
+    place.go_on()
     assert document(place.search("--trials", "8"))["trials"]["completed"] == 8
     assert_whole(place, trials=8)
     again = 0

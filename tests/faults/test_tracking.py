@@ -20,7 +20,7 @@ from tests.command_line import TIMEOUT, document, end, free_port, gansearch, ref
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.tracked import MARKS, dump, shelf_of
 from tests.faults.conftest import Note
-from tests.faults.test_workers import LONG
+from tests.faults.held import Held
 from tests.place import Place, assert_whole
 from trainers.errors import Unreachable
 
@@ -141,8 +141,8 @@ def answers(uri: str) -> bool:
     return True
 
 
-def tracked(folder: Path, proxy: Proxy) -> Place:
-    return Place(folder, f"file://{folder}/store", (*LONG, "--tracking-uri", proxy.uri))
+def tracked(folder: Path, proxy: Proxy) -> Held:
+    return Held(folder, "--tracking-uri", proxy.uri, store=f"file://{folder}/store")
 
 
 def assert_shown(place: Place, proxy: Proxy) -> None:
@@ -170,8 +170,9 @@ def test_an_mlflow_that_comes_back_is_brought_up_to_date(proxy: Proxy, tmp_path:
     place = tracked(tmp_path, proxy)
     driver = place.begin(*TRIALS)
     try:
-        wait_for(lambda: place.segments() >= 3, driver)
+        wait_for(lambda: place.waits(trials=1), driver)
         proxy.switch(mode)
+        place.go_on()
         began, before = time.monotonic(), place.segments()
         wait_for(lambda: time.monotonic() > began + OUTAGE, driver)
         meanwhile = place.segments() - before
@@ -198,8 +199,9 @@ def test_an_mlflow_that_never_comes_back_is_waited_for_so_long_and_then_left(pro
     place = tracked(tmp_path, proxy)
     driver = place.begin(*TRIALS)
     try:
-        wait_for(lambda: place.segments() >= 3, driver)
+        wait_for(lambda: place.waits(trials=1), driver)
         proxy.switch("drop")
+        place.go_on()
         wait_for(lambda: place.segments() == 20, driver)
         began = time.monotonic()
         assert driver.wait(TIMEOUT) == 0, place.talk()

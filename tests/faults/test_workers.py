@@ -5,70 +5,30 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import psutil
+import pytest
 
-from pipeline.book import Book
 from pipeline.records import TrialState
 from pipeline.study import frozen
-from tests.command_line import alive, descendants, document, end, refusal, wait_for
+from tests.command_line import document, end, refusal, wait_for
 from tests.faults import variants
 from tests.faults.conftest import Note
+from tests.faults.held import SEGMENT, Held, losses, steps, trainers, variant
 from tests.place import STEPS, Place, assert_whole, retrained
 
-SEGMENT = 30  # steps
-LONG = ("--set", "batch_size=512", "--set", "network.width=128")  # a segment takes about half a second
 DETECTED = 5.0  # seconds
 
 
-def trainers(pid: int) -> list[psutil.Process]:
-    """Those of a process's descendants that train now; Ray names a worker's process after the call that it answers."""
-    return [child for child in descendants(pid) if is_training(child)]
-
-
-def is_training(process: psutil.Process) -> bool:
-    try:
-        return process.cmdline()[:1] in (["ray::Actor.start"], ["ray::Actor.advance"])
-    except psutil.NoSuchProcess:
-        return False
-
-
-def losses(book: Book) -> list[str]:
-    return [loss.cause for trial in book.trials.values() for loss in trial.losses]
-
-
-def steps(book: Book) -> dict[int, int]:
-    return {number: trial.steps for number, trial in book.trials.items()}
-
-
-def all_have_begun(place: Place, trials: int) -> bool:
-    """Whether so many trials have a checkpoint to go on from."""
-    return place.segments() >= trials and sum(done > 0 for done in steps(place.book).values()) == trials
-
-
-def into_a_segment(place: Place, driver_pid: int, seconds: float) -> psutil.Process:
-    """Wait until a worker has computed for so long since a commit, less than a segment takes, and return it."""
-    found: list[psutil.Process] = []
-
-    def looked() -> bool:
-        count, now = place.segments(), {p: p.cpu_times().user for p in trainers(driver_pid)}
-        while place.segments() == count and not found:
-            found.extend(p for p, before in now.items() if alive(p) and p.cpu_times().user - before > seconds)
-        return bool(found)
-
-    wait_for(looked)
-    return found[0]
-
-
-def test_kill_9_of_a_worker_in_the_middle_of_a_segment(tmp_path: Path, note: Note):
-    place = Place(tmp_path, options=LONG)
+def test_kill_9_of_a_worker_in_the_middle_of_a_segment(tmp_path: Path, note: Note, monkeypatch: pytest.MonkeyPatch):
+    place = Held(tmp_path)
     driver = place.begin("--trials", "2")
     try:
-        wait_for(lambda: all_have_begun(place, trials=2), driver)
-        victim = into_a_segment(place, driver.pid, 0.2)
-        victim.kill()
+        wait_for(lambda: place.waits(trials=2), driver)
+        wait_for(lambda: len(trainers(driver.pid)) == 2, driver)
+        trainers(driver.pid)[0].kill()
         began, before = time.monotonic(), place.book
         wait_for(lambda: bool(losses(place.book)), driver)
         took = time.monotonic() - began
+        place.go_on()
         assert driver.wait(240) == 0, place.talk()
     finally:
         end(driver)
@@ -83,6 +43,7 @@ def test_kill_9_of_a_worker_in_the_middle_of_a_segment(tmp_path: Path, note: Not
     assert again_from == steps(before)[lost.number] > 0
     done, left = again_from // SEGMENT, (STEPS - again_from) // SEGMENT
     assert [segment.attempt for segment in lost.segments] == [0] * done + [1] * left
+    monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
     assert retrained(place, lost.number)["identical"] is True
     note(
         "worker: kill -9 in the middle of a segment",
@@ -91,13 +52,8 @@ def test_kill_9_of_a_worker_in_the_middle_of_a_segment(tmp_path: Path, note: Not
     )  # fmt: skip
 
 
-def failing(name: str) -> tuple[str, str]:
-    """Return the option that gives a search a detector that fails; see tests/faults/variants.py."""
-    return "--set", f"stability.tests.faults.variants:{name}.action=stop"
-
-
 def test_a_users_exception_stops_the_search_which_goes_on_once_it_is_mended(tmp_path: Path, note: Note):
-    place = Place(tmp_path, options=failing("RAISES"), FAULT_FOLDER=str(tmp_path))
+    place = Place(tmp_path, options=variant("RAISES"), FAULT_FOLDER=str(tmp_path))
     message = refusal(place.search("--trials", "2"), 2)
     assert "failed: ZeroDivisionError: the window is empty" in message
     before = place.book
@@ -119,7 +75,7 @@ def test_a_users_exception_stops_the_search_which_goes_on_once_it_is_mended(tmp_
 
 
 def test_a_trial_for_which_the_device_is_too_small_gets_a_fresh_worker_once_and_then_fails(tmp_path: Path, note: Note):
-    place = Place(tmp_path, options=failing("STARVES"), FAULT_FOLDER=str(tmp_path))
+    place = Place(tmp_path, options=variant("STARVES"), FAULT_FOLDER=str(tmp_path))
     told = document(place.search("--trials", "1", "--workers", "1"))
     assert told["trials"] == {"completed": 1, "pruned": 0, "diverged": 0, "failed": 1}
     failed, completed = place.book.trials.values()

@@ -1,8 +1,12 @@
-"""Detectors of a user's own whose code fails at step 60, as often as FAULT_FOLDER has room for; see `marks`."""
+"""Detectors of a user's own that do something at step 60: fail, as often as FAULT_FOLDER has room for, or wait.
+
+So a test can meet a training in the middle of its second segment, however fast the machine is.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from trainers.stability import Detector, Window
 from trainers.stability.events import Event
 
 STEP, TIMES = 60, 2
+PATIENCE = 300.0  # seconds
 
 
 def marks(folder: Path) -> list[Path]:
@@ -21,16 +26,29 @@ def marks(folder: Path) -> list[Path]:
     return [folder / f"failed-{number}" for number in range(TIMES)]
 
 
-def _make(error: Callable[[], Exception]) -> Callable[[DetectorParams], Detector]:
+def gate(folder: Path) -> Path:
+    """Return the file for which trainings with HOLDS wait."""
+    return folder / "go-on"
+
+
+def _variant(name: str, act: Callable[[Path], None]) -> Variant:
     def make(_params: DetectorParams) -> Detector:
         def detect(window: Window) -> Event | None:
-            if int(window.signals["d_loss"].steps[-1]) == STEP and _takes(Path(os.environ["FAULT_FOLDER"])):
-                raise error()
+            if int(window.signals["d_loss"].steps[-1]) == STEP:
+                act(Path(os.environ["FAULT_FOLDER"]))
             return None
 
         return detect
 
-    return make
+    return Variant(kind="detector", name=f"{__name__}:{name}", summary="acts", params=DetectorParams, make=make)
+
+
+def _raising(error: Callable[[], Exception]) -> Callable[[Path], None]:
+    def act(folder: Path) -> None:
+        if _takes(folder):
+            raise error()
+
+    return act
 
 
 def _takes(folder: Path) -> bool:
@@ -44,10 +62,14 @@ def _takes(folder: Path) -> bool:
     return False
 
 
-def _variant(name: str, error: Callable[[], Exception]) -> Variant:
-    name = f"{__name__}:{name}"
-    return Variant(kind="detector", name=name, summary="fails", params=DetectorParams, make=_make(error))
+def _hold(folder: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not gate(folder).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{gate(folder)} was not made within {PATIENCE:g} s")
+        time.sleep(0.02)
 
 
-RAISES = _variant("RAISES", lambda: ZeroDivisionError("the window is empty"))
-STARVES = _variant("STARVES", lambda: OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"))
+RAISES = _variant("RAISES", _raising(lambda: ZeroDivisionError("the window is empty")))
+STARVES = _variant("STARVES", _raising(lambda: OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")))
+HOLDS = _variant("HOLDS", _hold)

@@ -193,8 +193,16 @@ def memory_runs_out(folder: Path) -> None:
         assert isinstance(lost.result, Loss)
         assert lost.result.cause == "host_memory"
         assert "running low on memory" in lost.result.detail
-        executor.start("worker-0", job("train", attempt=1))
-        assert [told(answer) for answer in gather(executor, 1)] == [("worker-0", 0, 1, "segment")]
+        attempts = iter(range(1, 20))  # whatever else uses the machine's memory may be in the way for a while
+
+        def came_back() -> bool:
+            attempt = next(attempts)
+            executor.start("worker-0", job("train", attempt=attempt))
+            [answer] = map(told, gather(executor, 1))
+            assert answer in [("worker-0", 0, attempt, end) for end in ("segment", "host_memory")]
+            return answer[3] == "segment"
+
+        until(came_back)
 
 
 def test_a_worker_that_eats_its_nodes_memory_is_lost_for_it_and_comes_back(tmp_path: Path):
