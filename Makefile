@@ -10,7 +10,7 @@ search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 -m "not slow"
 
 $(READY): pyproject.toml constraints.txt
 	@echo "making $(VENV): torch, Ray, MLflow and more, about 7 GB; this takes some minutes and prints nothing"
@@ -28,7 +28,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 ci: lint test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" --timeout 1200
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 -m "slow and not long" --timeout 1200
 
 # Injects every fault, and writes down what was measured.
 faults: $(READY)
