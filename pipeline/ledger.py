@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Self
 
 from pipeline.book import Book
@@ -31,10 +31,10 @@ from pipeline.journal import (
     records_of,
     with_digest,
 )
-from pipeline.lease import hold
+from pipeline.lease import Lease, hold
 from pipeline.records import Record
 from pipeline.store_port import Store, is_segment
-from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreachable, nearest
+from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreachable
 
 COMPACT_AT = 256  # objects
 _TRIES = 10  # a reader meets at most one compaction while its driver writes hundreds of objects
@@ -57,8 +57,9 @@ class Ledger:
         self._due = max(compact_at, replay.compacted // 2)
         self._say = say
         self._held = ExitStack()
-        self._closed = False
-        self._guard = Lock()
+        self._lease: Lease | None = None
+        self._closed = self._torn = False
+        self._guard = RLock()  # an interrupt may leave it held: its own thread must still be able to close
 
     @classmethod
     def open(
@@ -89,12 +90,13 @@ class Ledger:
         """
         _checked_study(study)
         with ExitStack() as stack:
-            stack.enter_context(hold(store, study, beat=beat, patience=patience, say=say))
+            lease = stack.enter_context(hold(store, study, beat=beat, patience=patience, say=say))
+            read_book(store, study)  # one that cannot be read is left as it is
             epoch = open_epoch(store, study)
             ledger = cls(store, study, epoch, _replay(store, study), compact_at, say)
             ledger._check_epoch()  # so that what was read is that of earlier epochs, which have ended
             ledger._compact_if_due()
-            ledger._held = stack.pop_all()
+            ledger._lease, ledger._held = lease, stack.pop_all()
         return ledger
 
     def stage(self, *records: Record) -> None:
@@ -140,25 +142,38 @@ class Ledger:
     # -- under the guard -----------------------------------------------------------------------------------------------
 
     def _stage(self, records: tuple[Record, ...]) -> None:
-        if self._closed:
-            raise StateConflict(f"the ledger of study {self.study!r} is closed")
+        self._check_usable()
         self.book.after(records)  # all or none
+        self._torn = True
         for record in records:
             self.book.apply(record)
         self._staged += records
+        self._torn = False
 
     def _commit(self) -> None:
         if not self._staged:
+            if self._lease is not None and self._lease.lost:
+                self._check_epoch()
             return
+        self._check_usable()
+        self._torn = True
         try:
             self._write(with_digest(lines_of(self._staged)))
-        except BaseException:
+        except Exception:
             self._drop()
+            self._torn = False
             raise
         self.records.extend(self._staged)
         self._staged.clear()
+        self._torn = False
         self._loose += 1
         self._compact_if_due()
+
+    def _check_usable(self) -> None:
+        """Refuse to write where a KeyboardInterrupt left book, records and journal different from one another."""
+        if self._closed or self._torn:
+            why = "closed" if self._closed else "broken off in the middle of a write; the same command goes on"
+            raise StateConflict(f"the ledger of study {self.study!r} is {why}")
 
     def _write(self, data: bytes) -> None:
         place = Place(self._epoch, self._number + 1)
@@ -216,25 +231,6 @@ def study_names(store: Store) -> list[str]:
         if study not in known and is_segment(study) and kind in ("journal", "compacted") and read(store, name) != END:
             known.add(study)
     return sorted(known)
-
-
-def resolve_study(store: Store, name: str | None) -> str:
-    """Return the study that is meant: the named one, or the only one.
-
-    Raises:
-        ConfigError: there is none of that name, or none, or several to choose from.
-    """
-    known = study_names(store)
-    listed = ", ".join(known)
-    if not known:
-        raise ConfigError(
-            f"there is no study in {store.uri}; begin one with `gansearch search`, or name another --store"
-        )
-    if name is None and len(known) > 1:
-        raise ConfigError(f"--study must say which study of {store.uri} is meant: {listed}")
-    if name is not None and name not in known:
-        raise ConfigError(f"there is no study {name!r} in {store.uri}{nearest(name, known)} (known: {listed})")
-    return known[0] if name is None else name
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.book import Book, Trial
-from pipeline.ledger import read_book, resolve_study, study_names
+from pipeline.ledger import read_book, study_names
 from pipeline.messages import short
 from pipeline.store import DiskStore, Store, open_store
 from trainers.errors import ConfigError, nearest
@@ -67,6 +67,25 @@ class Study:
         tracker = Tracker(self.tracking_uri, self.store, self.name)
         tracker.check()
         return tracker
+
+
+def resolve_study(store: Store, name: str | None) -> str:
+    """Return the study that is meant: the named one, or the only one.
+
+    Raises:
+        ConfigError: there is none of that name, or none, or several to choose from.
+    """
+    known = study_names(store)
+    listed = ", ".join(known)
+    if not known:
+        raise ConfigError(
+            f"there is no study in {store.uri}; begin one with `gansearch search`, or name another --store"
+        )
+    if name is None and len(known) > 1:
+        raise ConfigError(f"--study must say which study of {store.uri} is meant: {listed}")
+    if name is not None and name not in known:
+        raise ConfigError(f"there is no study {name!r} in {store.uri}{nearest(name, known)} (known: {listed})")
+    return known[0] if name is None else name
 
 
 def open_study(place: Place) -> Study:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ledger import Ledger, read_book, read_records, resolve_study, study_names
+from pipeline.ledger import Ledger, read_book, read_records, study_names
+from pipeline.place import resolve_study
 from pipeline.records import BudgetRecord, Record, TrialState
 from pipeline.store import Store, open_store
 from tests.fakes.journal import attempt, decision, finish, late, loss, registration, run, segment, study, trial
