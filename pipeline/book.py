@@ -37,6 +37,7 @@ class Trial:
     attempts: list[AttemptRecord] = field(default_factory=list)
     segments: list[SegmentRecord] = field(default_factory=list)
     order: list[int] = field(default_factory=list)  # the place of each segment's record in the journal: 0, 1, ...
+    ended: int = -1  # the place of its final decision
     losses: list[LossRecord] = field(default_factory=list)
     decision: DecisionRecord | None = None  # the newest; a final one stays
     run_id: str | None = None
@@ -109,7 +110,7 @@ class Trial:
             case LossRecord():
                 self.losses.append(record)
             case DecisionRecord():
-                self._decide(record)
+                self._decide(record, place)
 
     def copy(self) -> Self:
         """Return a copy that can be changed on its own."""
@@ -134,13 +135,14 @@ class Trial:
         self.segments.append(record)
         self.order.append(place)
 
-    def _decide(self, record: DecisionRecord) -> None:
+    def _decide(self, record: DecisionRecord, place: int) -> None:
         if record.state is TrialState.RUNNING:
             raise self._impossible("a decision must suspend or end it, but got state=running")
         if record.best_index is not None and not 0 <= record.best_index < len(self.segments):
             raise self._impossible(f"it has {len(self.segments)} segments, but got best_index={record.best_index}")
         self.decision = record
         self.state = record.state
+        self.ended = place if record.state.final else -1
 
     def _impossible(self, message: str) -> IntegrityError:
         return IntegrityError(f"trial {self.number}: {message}")
@@ -202,6 +204,22 @@ class Book:
         for record in records:
             book.apply(record)
         return book
+
+    @property
+    def begun(self) -> StudyRecord:
+        """The record with which the study began; a book that has a trial has it."""
+        assert self.study is not None, "a journal's first record is its study"  # noqa: S101 - ours, not the user's
+        return self.study
+
+    @property
+    def unfinished(self) -> list[Trial]:
+        """Trials without a final state, the oldest first."""
+        return [trial for trial in self.trials.values() if not trial.state.final]
+
+    @property
+    def ended(self) -> list[Trial]:
+        """Trials with a final state, as they ended."""
+        return sorted((trial for trial in self.trials.values() if trial.state.final), key=lambda trial: trial.ended)
 
     @property
     def finished(self) -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from pipeline import policies
 from pipeline.book import Book, Trial
+from pipeline.records import SegmentResult
+from trainers.errors import Unreachable
+
+AT_ONCE = 32  # blobs that are removed between two looks at the workers
+_log = logging.getLogger(__name__)
 
 
 class Blobs(Protocol):
@@ -29,11 +36,19 @@ class Janitor:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._noted: list[Callable[[], object]] = []
+        self._noted: deque[Callable[[], object]] = deque()
+        self._gone: set[str] = set()  # blobs that were noted, and not put again since
         self._kept: dict[int, bool] = {}  # final trials whose garbage is noted, and whether their generator stays
 
-    def tidy(self, trial: Trial) -> None:
-        """Note what a trial that is not final has too much of."""
+    def tidy(self, trial: Trial, put: SegmentResult | None = None) -> None:
+        """Note what a trial that is not final has too much of.
+
+        Args:
+            trial: as the journal has it.
+            put: a segment of it whose blobs were just put, perhaps not for the first time.
+        """
+        if put is not None:
+            self._gone -= {put.checkpoint or "", put.generator or ""}
         self._note(policies.discardable(trial.segments, trial.best))
 
     def collect(self, book: Book) -> None:
@@ -46,14 +61,28 @@ class Janitor:
                 self._note(policies.garbage(trial, keep=keep))
 
     def set_aside(self, digest: str) -> None:
-        """Note a corrupt blob."""
-        self._noted.append(partial(self._blobs.set_aside, digest))
+        """Note a corrupt blob; it comes first."""
+        self._noted.appendleft(partial(self._blobs.set_aside, digest))
 
-    def work(self) -> None:
-        """Do what is noted; the records that it follows from are durable."""
-        noted, self._noted = self._noted, []
-        for task in noted:
-            task()
+    def work(self, at_most: int | None = AT_ONCE) -> None:
+        """Do what is noted, a few at a time; the records that it follows from are durable.
+
+        A store may be far, and a driver that takes over notes what earlier ones removed: it must not be deaf meanwhile.
+        What the store refuses to remove is told and tried again: nothing is lost with it but room.
+
+        Args:
+            at_most: so many; None does all.
+        """
+        for _ in range(len(self._noted) if at_most is None else min(at_most, len(self._noted))):
+            try:
+                self._noted[0]()
+            except Unreachable as error:
+                _log.warning("what is not needed any more stays for now: %s", error)
+                self._noted.rotate(-1)
+                return
+            self._noted.popleft()
 
     def _note(self, digests: tuple[str, ...]) -> None:
-        self._noted += [partial(self._blobs.discard, digest) for digest in digests]
+        fresh = [digest for digest in digests if digest not in self._gone]
+        self._gone.update(fresh)
+        self._noted += [partial(self._blobs.discard, digest) for digest in fresh]

@@ -1,7 +1,7 @@
 """Virtual time, in which all workers are equally fast: whose segment counts next, and when a new trial begins.
 
 A study has as many places as workers. A trial takes a place at the virtual time at which it became free, and frees it
-after the steps that it trained. Both are functions of the journal alone, so that a driver that takes over goes on in
+after the steps that it trained; one that failed, after those of the segment in which it did. Both are functions of the journal alone, so that a driver that takes over goes on in
 the same order.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 
 from pipeline.book import Book, Trial
+from pipeline.records import TrialState
 
 
 def due(book: Book) -> int | None:
     """Return the trial whose next segment ends first, of two the lower number; None where no trial runs."""
-    running = [trial for trial in book.trials.values() if not trial.state.final]
-    return min(((_next_end(trial), trial.number) for trial in running), default=(0, None))[1]
+    return min(((next_end(trial), trial.number) for trial in book.unfinished), default=(0, None))[1]
 
 
 def place(book: Book, places: int) -> int:
@@ -29,10 +29,11 @@ def place(book: Book, places: int) -> int:
     for trial in book.trials.values():
         free[trial.begins] -= 1
         if trial.state.final:
-            free[trial.begins + trial.steps] += 1
+            free[next_end(trial) if trial.state is TrialState.FAILED else trial.begins + trial.steps] += 1
     return min(time for time, count in free.items() if count > 0)
 
 
-def _next_end(trial: Trial) -> int:
+def next_end(trial: Trial) -> int:
+    """Return the virtual time, in steps, at which a trial's next segment ends."""
     config = trial.spec.config
     return trial.begins + min((trial.steps // config.segment_steps + 1) * config.segment_steps, config.steps)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig
-from pipeline.records import Cause, LossRecord, SegmentRecord, SegmentResult, TrialState
+from pipeline.records import Cause, DecisionRecord, LossRecord, SegmentRecord, SegmentResult, TrialState
 from trainers.errors import IntegrityError
+from trainers.stability.events import Event
 
 FAILURES_IN_A_ROW = 3
 KEPT = 3  # completed trials whose generators stay
@@ -87,6 +88,23 @@ def reason(state: TrialState, result: SegmentResult, halving: HalvingConfig) -> 
     return f"trained {result.stop} steps"
 
 
+def final(
+    trial: Trial, state: TrialState, reason: str, *, at: float, event: Event | None = None, traceback: str = ""
+) -> DecisionRecord:
+    """Return the decision that ends a trial with the score of its best segment so far."""
+    best = trial.best
+    return DecisionRecord(
+        at=at,
+        trial=trial.number,
+        state=state,
+        reason=reason,
+        event=event,
+        score=None if best is None else best.result.score,
+        best_index=None if best is None else best.index,
+        traceback=traceback,
+    )
+
+
 def may_decide(trial: Trial, result: SegmentResult, halving: HalvingConfig) -> bool:
     """Tell whether the verdict after a segment may be a final state; it is asked before the segment is committed."""
     steps = trial.spec.config.steps
@@ -100,10 +118,10 @@ def may_retry(cause: Cause, losses: Sequence[LossRecord], retries: RetryConfig) 
     return sum(loss.cause == cause for loss in losses) <= budget
 
 
-def hopeless(final_states: Sequence[TrialState]) -> bool:
-    """Tell whether the latest trials all failed, so that asking for more would only burn time."""
-    latest = final_states[-FAILURES_IN_A_ROW:]
-    return len(latest) == FAILURES_IN_A_ROW and all(state is TrialState.FAILED for state in latest)
+def hopeless(ended: Sequence[Trial]) -> bool:
+    """Tell whether the trials that ended last all failed, so that asking for more would only burn time."""
+    latest = [trial.state for trial in ended[-FAILURES_IN_A_ROW:]]
+    return latest == [TrialState.FAILED] * FAILURES_IN_A_ROW
 
 
 def discardable(segments: Sequence[SegmentRecord], best: SegmentRecord | None) -> tuple[str, ...]:
@@ -153,7 +171,7 @@ def committed_before(trial: Trial, result: SegmentResult) -> bool:
     """
     committed = next((s.result for s in trial.segments if s.result.stop == result.stop), None)
     if committed is not None and committed.environment == result.environment:
-        for what in ("history", "scores", "generator"):
+        for what in ("history", "scores", "events", "samples", "generator", "checkpoint"):
             before, got = getattr(committed, what), getattr(result, what)
             if before != got:
                 raise IntegrityError(

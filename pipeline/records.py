@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from trainers.config import Environment, TrainConfig
-from trainers.registry import Part
+from trainers.registry import Part, Text
 from trainers.stability.events import Event
 
 SCHEMA = 1
@@ -145,7 +145,7 @@ class LossRecord(_Record):
     trial: int
     attempt: int
     cause: Cause
-    detail: str = ""
+    detail: Text = ""
     blob: str | None = None  # the corrupt checkpoint, which was set aside and is not used again
 
 
@@ -164,11 +164,11 @@ class DecisionRecord(_Record):
     kind: Literal["decision"] = "decision"
     trial: int
     state: TrialState
-    reason: str
+    reason: Text
     event: Event | None = None
     score: float | None = None
     best_index: int | None = None  # the segment whose score and generator count
-    traceback: str = ""
+    traceback: Text = ""
 
 
 class FinishRecord(_Record):

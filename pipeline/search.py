@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
 
 from pipeline import order, policies
-from pipeline.book import Book, Trial
-from pipeline.config import SearchConfig, train_config, trial_seed
+from pipeline.asking import Asker, Trials
+from pipeline.book import Book
+from pipeline.config import SearchConfig
 from pipeline.janitor import Blobs, Janitor
 from pipeline.ledger import Ledger
 from pipeline.ports import Answer, Executor, Job, Loss
@@ -21,29 +21,15 @@ from pipeline.records import (
     FinishRecord,
     LateRecord,
     LossRecord,
-    Origin,
     Record,
-    Scalar,
     SegmentRecord,
     SegmentResult,
-    TrialRecord,
-    TrialSpec,
     TrialState,
 )
-from trainers.checks import refusals
 from trainers.errors import GansearchError, UserError
+from trainers.stability.events import Event
 
 TICK = 0.5  # seconds between two looks at whether to stop
-
-
-class Asker(Protocol):
-    """Whatever suggests parameters."""
-
-    def ask(self, number: int, trials: list[Trial]) -> dict[str, Scalar]:
-        """Return the parameters of trial `number`, given all earlier ones."""
-
-    def origin(self, number: int) -> Origin:
-        """Return where the parameters of trial `number` come from."""
 
 
 class Search:
@@ -78,7 +64,7 @@ class Search:
         self._config = config
         self._ledger = ledger
         self._executor = executor
-        self._asker = asker
+        self._trials = Trials(config, ledger, asker)
         self._janitor = Janitor(blobs)
         self._should_stop = should_stop
         self._abandon = abandon
@@ -88,8 +74,8 @@ class Search:
         self._idle = list(executor.workers)
         self._busy: dict[str, tuple[int, int]] = {}  # the trial and attempt that each worker is training
         self._resting: dict[int, str] = {}  # trials whose last segment is there, and who holds them
-        self._arrived: dict[int, deque[SegmentResult]] = {}  # segments by trial that are not committed yet
-        self._waiting: deque[int] = deque()  # trials to go on with
+        self._arrived: dict[int, deque[SegmentResult | Loss]] = {}  # by trial, what is not committed yet
+        self._waiting: list[int] = []  # trials to go on with
         self._orders: list[Callable[[], None]] = []  # to workers, given once what is staged is durable
         self._failure: GansearchError | None = None  # ends the search, once what came with it is committed
 
@@ -99,6 +85,8 @@ class Search:
             self._pick_up()
             while self._turn():
                 pass
+            if not self._stopping:
+                self._janitor.work(at_most=None)
         except BaseException:
             with suppress(GansearchError):  # the first error is the one to tell
                 self._suspend()
@@ -120,7 +108,7 @@ class Search:
         if not self._busy and (best := policies.to_name(self._book, self._config.trials)) is not None:
             self._ledger.stage(FinishRecord(at=time.time(), best=best))
         self._commit()
-        more = self._waiting or self._wants_more()  # perhaps for a worker that waits for its place
+        more = self._waiting or self._trials.wanted  # perhaps for a worker that waits for its place
         if (not self._busy and (self._stopping or not more)) or (self._stopping and self._abandon()):
             return False
         self._receive(self._executor.next(TICK))
@@ -145,67 +133,54 @@ class Search:
 
     def _pick_up(self) -> None:
         """Take over the trials that an earlier driver left, perhaps between what decides a trial and its decision."""
-        for number in self._unfinished():
-            self._janitor.tidy(self._book.trials[number])
-            segments = self._book.trials[number].segments
-            decided = self._decide(number, segments[-1].result) if segments else self._refuse(number)
-            if not decided:
-                self._waiting.append(number)
+        for trial in self._book.unfinished:
+            self._janitor.tidy(trial)
+            for loss in trial.losses[-1:]:
+                if loss.blob is not None and loss.attempt == len(trial.attempts) - 1:  # nobody went on since
+                    self._janitor.set_aside(loss.blob)
+            decided = self._decide(trial.number, trial.segments[-1].result) if trial.segments else False
+            if not (decided or (not trial.segments and self._trials.refuse(trial.number))):
+                self._waiting.append(trial.number)
         self._take_places()
 
-    def _unfinished(self) -> list[int]:
-        return [trial.number for trial in self._book.trials.values() if not trial.state.final]
+    def _take_places(self) -> None:
+        """In virtual time, ask for a trial for every free place at once: nothing may come in between."""
+        while self._in_virtual_time and len(self._book.unfinished) < self._config.workers:
+            if (number := self._trials.ask()) is None:
+                return
+            self._waiting.append(number)
 
     def _fill(self) -> None:
         """Give every idle worker that has its place a trial, while there are any to train."""
         ready = list(filter(self._executor.ready, self._idle))
+        if self._waiting and self._resting and not (ready or self._busy):
+            ready.append(self._take_worker())
         while ready and (number := self._next_trial()) is not None:
             worker, trial = ready.pop(0), self._book.trials[number]
             self._idle.remove(worker)
+            self._arrived.pop(number, None)  # of a worker that was taken away: trained again
             checkpoint, step = trial.checkpoint or (None, 0)
             attempt = len(trial.attempts)
             self._ledger.stage(AttemptRecord(at=time.time(), trial=number, attempt=attempt, worker=worker, step=step))
-            extractor = self._book.study.extractor if self._book.study else None
-            job = Job(spec=trial.spec, attempt=attempt, checkpoint=checkpoint, extractor=extractor)
+            job = Job(spec=trial.spec, attempt=attempt, checkpoint=checkpoint, extractor=self._book.begun.extractor)
             self._orders.append(partial(self._executor.start, worker, job))
             self._busy[worker] = (number, attempt)
 
+    def _take_worker(self) -> str:
+        """Free the worker of the trial whose turn comes last, where all rest and wait for one that has no worker."""
+        last = max(self._resting, key=lambda number: (order.next_end(self._book.trials[number]), number))
+        self._waiting.append(last)
+        self._idle.append(worker := self._resting.pop(last))
+        return worker
+
     def _next_trial(self) -> int | None:
-        if self._waiting:
-            return self._waiting.popleft()
-        while not self._in_virtual_time and self._wants_more():
-            number = self._ask()
-            if not self._refuse(number):
-                return number
-        return None
-
-    def _take_places(self) -> None:
-        """In virtual time, ask for a trial for every free place at once: nothing may come in between."""
-        while self._in_virtual_time and len(self._unfinished()) < self._config.workers and self._wants_more():
-            number = self._ask()
-            if not self._refuse(number):
-                self._waiting.append(number)
-
-    def _wants_more(self) -> bool:
-        return self._book.finished + len(self._unfinished()) < self._config.trials
-
-    def _ask(self) -> int:
-        number, trials = len(self._book.trials), list(self._book.trials.values())
-        params = self._asker.ask(number, trials)
-        config = train_config(self._config, params, trial_seed(self._config.seed, number))
-        uid = self._book.study.uid if self._book.study else ""
-        origin = self._asker.origin(number)
-        spec = TrialSpec(number=number, key=f"{uid}/{number}", params=params, config=config, origin=origin)
-        begins = order.place(self._book, self._config.workers) if self._in_virtual_time else 0
-        self._ledger.stage(TrialRecord(at=time.time(), spec=spec, begins=begins))
-        return number
-
-    def _refuse(self, number: int) -> bool:
-        """Decide a trial that a static check refuses, without training a step; the search goes on."""
-        stops = [event for event in refusals(self._book.trials[number].spec.config) if event.action == "stop"]
-        for event in stops[:1]:
-            self._finish(number, TrialState.DIVERGED, event.message, event=event)
-        return bool(stops)
+        if not self._waiting:
+            return None if self._in_virtual_time else self._trials.ask()
+        first = self._waiting[0]
+        if self._in_virtual_time:
+            first = min(self._waiting, key=lambda number: (order.next_end(self._book.trials[number]), number))
+        self._waiting.remove(first)
+        return first
 
     # -- what arrives --------------------------------------------------------------------------------------------------
 
@@ -216,13 +191,22 @@ class Search:
                 self._ledger.stage(LateRecord(at=time.time(), trial=number, attempt=attempt, worker=worker))
                 continue
             del self._busy[worker]
+            trial = self._book.trials[number]
             if isinstance(result, Loss):
-                self._lose(worker, number, attempt, result)
+                self._idle.append(worker)
+                if not self._retry(number, attempt, result):
+                    self._arrived.setdefault(number, deque()).append(result)
+                    arrived.append(number)
                 continue
             self._resting[number] = worker
-            if not policies.committed_before(self._book.trials[number], result):
+            if not policies.committed_before(trial, result):
                 self._arrived.setdefault(number, deque()).append(result)
                 arrived.append(number)
+            elif result.stopping is not None:  # elsewhere it went on; here it cannot
+                self._finish(number, TrialState.DIVERGED, result.stopping.message, event=result.stopping)
+                self._take_places()
+            else:
+                self._janitor.tidy(trial, result)
         while (due := self._due(arrived)) is not None:
             self._apply(due, self._arrived[due].popleft())
         self._look()
@@ -230,19 +214,24 @@ class Search:
             self._go_on(number)
 
     def _due(self, arrived: list[int]) -> int | None:
-        """Return the trial whose oldest segment counts next: as they came, or as it is due in virtual time."""
+        """Return the trial whose oldest answer counts next: as they came, or as it is due in virtual time."""
         if not self._in_virtual_time:
             return arrived.pop(0) if arrived else None
         number = order.due(self._book)
         return number if number is not None and self._arrived.get(number) else None
 
-    def _apply(self, number: int, result: SegmentResult) -> None:
-        """Commit a segment and what follows from it."""
+    def _apply(self, number: int, result: SegmentResult | Loss) -> None:
+        """Commit a segment, or the loss that ends a trial, and what follows from it."""
         trial = self._book.trials[number]
         attempt, index = len(trial.attempts) - 1, len(trial.segments)
+        if isinstance(result, Loss):
+            self._fail(number, attempt, result)
+            return
         self._ledger.stage(SegmentRecord(at=time.time(), trial=number, attempt=attempt, index=index, result=result))
-        self._janitor.tidy(self._book.trials[number])
+        self._janitor.tidy(trial, result)
         if self._decide(number, result):
+            if number in self._waiting:
+                self._waiting.remove(number)
             self._take_places()
 
     def _go_on(self, number: int) -> None:
@@ -250,10 +239,13 @@ class Search:
         trial, held = self._book.trials[number], self._arrived.get(number)
         if trial.state.final or self._stopping:
             self._idle.append(self._resting.pop(number))
-        elif not held or not policies.may_decide(trial, held[-1], self._config.halving):
-            worker = self._resting.pop(number)
-            self._orders.append(partial(self._executor.advance, worker))
-            self._busy[worker] = (number, len(trial.attempts) - 1)
+            return
+        last = held[-1] if held else None
+        if isinstance(last, SegmentResult) and policies.may_decide(trial, last, self._config.halving):
+            return
+        worker = self._resting.pop(number)
+        self._orders.append(partial(self._executor.advance, worker))
+        self._busy[worker] = (number, len(trial.attempts) - 1)
 
     def _decide(self, number: int, result: SegmentResult) -> bool:
         """Commit a trial's final state if it has reached one, and tell whether it has."""
@@ -265,20 +257,26 @@ class Search:
         self._finish(number, state, reason, event=result.stopping)
         return True
 
-    def _lose(self, worker: str, number: int, attempt: int, loss: Loss) -> None:
-        self._idle.append(worker)
-        self._arrived.pop(number, None)  # trained again, from the newest committed checkpoint
-        told = {"cause": loss.cause, "detail": loss.detail, "blob": loss.blob}
-        self._ledger.stage(LossRecord.model_validate({"at": time.time(), "trial": number, "attempt": attempt, **told}))
+    def _retry(self, number: int, attempt: int, loss: Loss) -> bool:
+        """Let a trial wait for another attempt, from its newest committed checkpoint, if its cause has any left."""
+        lost, trial = _lost(number, attempt, loss), self._book.trials[number]
+        if not policies.may_retry(loss.cause, [*trial.losses, lost], self._config.retries):
+            return False
+        self._ledger.stage(lost)
+        self._arrived.pop(number, None)
         if loss.blob is not None:
             self._janitor.set_aside(loss.blob)
-        if policies.may_retry(loss.cause, self._book.trials[number].losses, self._config.retries):
-            self._waiting.appendleft(number)
-            return
-        self._finish(number, TrialState.FAILED, loss.detail, traceback=loss.traceback)
+        self._waiting.insert(0, number)
+        return True
+
+    def _fail(self, number: int, attempt: int, loss: Loss) -> None:
+        self._ledger.stage(_lost(number, attempt, loss))
+        if loss.blob is not None:
+            self._janitor.set_aside(loss.blob)
+        self._finish(number, TrialState.FAILED, loss.detail, why=loss.traceback)
         if loss.cause == "user_error":
             self._failure = UserError(f"trial {number} failed: {loss.detail} (`gansearch show {number}` tells more)")
-        elif policies.hopeless([trial.state for trial in self._book.trials.values() if trial.state.final]):
+        elif policies.hopeless(self._book.ended):
             latest = f"the last {policies.FAILURES_IN_A_ROW} trials failed, the latest of: {loss.detail}"
             self._failure = GansearchError(latest)
         else:
@@ -286,15 +284,17 @@ class Search:
 
     # -- what ends -----------------------------------------------------------------------------------------------------
 
-    def _finish(self, number: int, state: TrialState, reason: str, **more: object) -> None:
-        best = self._book.trials[number].best
-        decision = {"at": time.time(), "trial": number, "state": state, "reason": reason, **more}
-        if best is not None:
-            decision |= {"score": best.result.score, "best_index": best.index}
-        self._ledger.stage(DecisionRecord.model_validate(decision))
+    def _finish(self, number: int, state: TrialState, reason: str, event: Event | None = None, why: str = "") -> None:
+        trial = self._book.trials[number]
+        self._ledger.stage(policies.final(trial, state, reason, at=time.time(), event=event, traceback=why))
 
     def _suspend(self) -> None:
         """Say of every trial that is not final that it waits for the next driver."""
-        running = [n for n in self._unfinished() if self._book.trials[n].state is not TrialState.SUSPENDED]
+        running = [trial.number for trial in self._book.unfinished if trial.state is not TrialState.SUSPENDED]
         suspended = {"at": time.time(), "state": TrialState.SUSPENDED, "reason": "the search was stopped"}
         self._ledger.stage(*(DecisionRecord.model_validate({"trial": n, **suspended}) for n in running))
+
+
+def _lost(trial: int, attempt: int, loss: Loss) -> LossRecord:
+    at, cause, detail, blob = time.time(), loss.cause, loss.detail, loss.blob
+    return LossRecord(at=at, trial=trial, attempt=attempt, cause=cause, detail=detail, blob=blob)

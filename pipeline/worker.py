@@ -24,7 +24,7 @@ class Worker:
     """
 
     def __init__(self, store_uri: str) -> None:
-        self._store = open_store(store_uri)
+        self._store = open_store(store_uri, create=False)
         self._segments: Iterator[Segment] = iter(())
         self._checkpoint_every = 1
         self._owner = ""  # key of the trial: equal trainings of two studies must not share what either may discard

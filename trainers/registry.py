@@ -19,15 +19,19 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from trainers.errors import ConfigError, nearest
 
 Kind = Literal["objective", "penalty", "network", "data", "detector", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Samples = Literal["images", "a Gaussian mixture"]
+
+
+Text = Annotated[str, AfterValidator(lambda text: text.encode("utf-8", "backslashreplace").decode())]
+"""Words from elsewhere, such as an exception's: names of files may have bytes that are no UTF-8, and no JSON."""
 
 
 class Part(BaseModel):

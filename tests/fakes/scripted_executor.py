@@ -14,15 +14,17 @@ from trainers.config import Environment, TrainConfig
 from trainers.stability.events import Event
 
 METRIC = "frechet"
+IDLE_LOOKS = 9  # for answers, in a row, while no call is outstanding and every worker has its place
 CAUSES: dict[str, Cause] = {cause: cause for cause in get_args(Cause)}
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a trial goes: its scores, one a segment, and the segment (from 1 on) in which a detector stops it."""
+    """How a trial goes: its scores, one a segment, and the segment (from 1 on) in which it cannot go on."""
 
     scores: tuple[float | None, ...]
-    diverges_in: int | None = None
+    diverges_in: int | None = None  # a detector stops it
+    too_large_in: int | None = None  # no device has the memory
     salt: str = ""  # another salt, other bits
 
 
@@ -48,17 +50,20 @@ class ScriptedExecutor:
     trained: list[tuple[int, int, int]] = field(default_factory=list)  # trial, start, stop
     started: list[tuple[str, int, int]] = field(default_factory=list)  # worker, trial, step
     closed: bool = False
+    detail: str = ""  # of a loss
+    placeless: frozenset[str] = frozenset()  # workers that never have a place
     homeless_for: int = 0  # looks for answers that the worker in the stead of a lost one has no place
     _homeless: dict[str, int] = field(default_factory=dict)
     _held: dict[str, _Held] = field(default_factory=dict)
     _late: list[Answer] = field(default_factory=list)  # of workers that were out of reach
     _outstanding: dict[str, None] = field(default_factory=dict)  # workers, in the order of their calls
+    _idle_looks: int = 0
 
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         return Prepared(metric=METRIC, extractor=None, data={"name": config.data.name}, environment=self.environment)
 
     def ready(self, worker: str) -> bool:
-        return self._homeless.get(worker, 0) <= 0
+        return worker not in self.placeless and self._homeless.get(worker, 0) <= 0
 
     def start(self, worker: str, job: Job) -> None:
         assert self.ready(worker), f"{worker} has no place yet"
@@ -81,7 +86,10 @@ class ScriptedExecutor:
         self._homeless = {worker: looks - 1 for worker, looks in self._homeless.items()}
         late, self._late = self._late, []
         if not self._outstanding:
+            self._idle_looks += all(map(self.ready, self.workers))
+            assert self._idle_looks < IDLE_LOOKS, "somebody waits, and there is nothing to wait for"
             return late
+        self._idle_looks = 0
         return late + [self._answer(worker, how) for worker, how in self.choose(list(self._outstanding))]
 
     def close(self) -> None:
@@ -99,6 +107,8 @@ class ScriptedExecutor:
         del self._outstanding[worker]
         job = self._held[worker].job
         number, attempt = job.spec.number, job.attempt
+        if how == "segment" and self._is_too_large(self._held[worker]):
+            how = "device_memory"
         if how == "segment":
             return Answer(worker, number, attempt, self._train(self._held[worker]))
         held = self._held.pop(worker)
@@ -109,8 +119,12 @@ class ScriptedExecutor:
             self._late.append(Answer(worker, number, attempt, self._train(held)))
         self._homeless[worker] = self.homeless_for
         blob = job.checkpoint if how == "checkpoint" else None
-        told = {"detail": f"{worker}: {how}", "traceback": f"Traceback of {how}", "blob": blob}
+        told = {"detail": self.detail or f"{worker}: {how}", "traceback": f"Traceback of {how}", "blob": blob}
         return Answer(worker, number, attempt, Loss(cause=CAUSES[how], **told))
+
+    def _is_too_large(self, held: _Held) -> bool:
+        course = self.courses[held.job.spec.number]
+        return held.step // held.job.spec.config.segment_steps + 1 == course.too_large_in
 
     def _train(self, held: _Held) -> SegmentResult:
         spec = held.job.spec

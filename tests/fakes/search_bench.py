@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.asking import Asker
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig, SearchConfig, search_space
 from pipeline.ledger import Ledger, read_book
 from pipeline.records import Origin, Record, Scalar
-from pipeline.search import Asker, Search
+from pipeline.search import Search
 from pipeline.store import Store
 from search_spaces import defaults
 from tests.fakes import journal

@@ -174,6 +174,9 @@ def test_a_segment_that_was_trained_again_must_be_the_same():
     other = own.segments[1].result.model_copy(update={"history": "another"})
     with pytest.raises(IntegrityError, match="trained again from its checkpoint to step 20, gave history another"):
         committed_before(own, other)
+    for what, told in (("checkpoint", "c"), ("samples", "s"), ("generator", "g")):
+        with pytest.raises(IntegrityError, match=f"gave {what} {told}"):
+            committed_before(own, own.segments[1].result.model_copy(update={what: told}))
     elsewhere = other.environment.model_copy(update={"cpu": "another"})
     assert committed_before(own, other.model_copy(update={"environment": elsewhere}))
 
@@ -206,9 +209,16 @@ def test_the_users_error_is_never_tried_again():
     assert not may_retry("user_error", [loss], RetryConfig(worker_lost=1000))
 
 
-@given(states=st.lists(st.sampled_from([state for state in TrialState if state.final]), max_size=6))
-def test_three_failures_at_the_end_are_hopeless(states):
-    assert hopeless(states) == (states[-3:] == [TrialState.FAILED] * 3)
+@given(states=st.lists(st.sampled_from([state for state in TrialState if state.final]), max_size=6), rng=st.randoms())
+def test_three_failures_at_the_end_are_hopeless_whichever_trials_they_are(states, rng):
+    numbers = rng.sample(range(len(states)), len(states))
+    book = Book()
+    for record in (journal.study(), *map(journal.trial, range(len(states)))):
+        book.apply(record)
+    for number, state in zip(numbers, states, strict=True):
+        book.apply(journal.decision(number, state))
+    assert [trial.number for trial in book.ended] == numbers
+    assert hopeless(book.ended) == (states[-3:] == [TrialState.FAILED] * 3)
 
 
 # -- what may be discarded ---------------------------------------------------------------------------------------------

@@ -26,14 +26,16 @@ MAX_SEGMENTS = 5
 class Courses(dict[int, Course]):
     """A course for every trial that may be asked for: a function of its number."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, large: bool = False) -> None:
         super().__init__()
-        self.seed = seed
+        self.seed, self.large = seed, large  # whether some need more memory than there is
 
     def __missing__(self, number: int) -> Course:
         rng = Random(f"{self.seed}/{number}")
         scores = tuple(rng.choice([None, *map(float, range(6))]) for _ in range(MAX_SEGMENTS))
-        self[number] = Course(scores=scores, diverges_in=rng.choice([None, None, None, 1, 2, 3]))
+        diverges_in = rng.choice([None, None, None, 1, 2, 3])
+        too_large_in = rng.choice([None] * 9 + [1, 2, 3]) if self.large else None
+        self[number] = Course(scores=scores, diverges_in=diverges_in, too_large_in=too_large_in)
         return self[number]
 
 

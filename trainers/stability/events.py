@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainers.registry import Part
+from trainers.registry import Part, Text
 
 
 class Event(Part):
@@ -25,5 +25,5 @@ class Event(Part):
     step: int = Field(ge=0)
     severity: float = Field(gt=0, le=1)
     action: Literal["stop", "warn"]
-    evidence: dict[str, float | str] = {}
-    message: str = ""
+    evidence: dict[str, float | Text] = {}
+    message: Text = ""

@@ -1,0 +1,85 @@
+"""What is removed: each blob once, a few at a time, and never a search's end."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from pipeline.book import Trial
+from pipeline.janitor import AT_ONCE, Janitor
+from tests.fakes import journal
+from trainers.errors import Unreachable
+
+
+class Blobs:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.refused: set[str] = set()
+
+    def discard(self, digest: str) -> None:
+        if digest in self.refused:
+            raise Unreachable(f"{digest}: 403")
+        self.calls.append(digest)
+
+    def set_aside(self, digest: str) -> str:
+        self.calls.append(f"aside {digest}")
+        return digest
+
+
+def grow(trial: Trial, count: int) -> None:
+    """Add segments, each of which is better than the last."""
+    for index in range(len(trial.segments), len(trial.segments) + count):
+        blobs = {"checkpoint": f"c{index}", "generator": f"g{index}"}
+        trial.segments.append(journal.segment(0, index, 10 * index, 10 * index + 10, float(-index), **blobs))
+
+
+def long_trial(count: int) -> Trial:
+    trial = Trial(spec=journal.trial(0, steps=10_000).spec)
+    grow(trial, count)
+    return trial
+
+
+def test_each_segment_costs_two_removals_however_many_there_were() -> None:
+    blobs, trial = Blobs(), long_trial(0)
+    janitor = Janitor(blobs)
+    for _ in range(60):
+        grow(trial, 1)
+        janitor.tidy(trial, trial.segments[-1].result)
+        janitor.work()
+    assert len(blobs.calls) == len(set(blobs.calls)) == 58 + 59  # two checkpoints and one generator stay
+
+
+def test_a_segment_that_is_trained_again_is_removed_again() -> None:
+    blobs, trial = Blobs(), long_trial(5)
+    janitor = Janitor(blobs)
+    janitor.tidy(trial)
+    janitor.work()
+    blobs.calls.clear()
+    janitor.tidy(trial, trial.segments[1].result)
+    janitor.work()
+    assert blobs.calls == ["c1", "g1"]
+
+
+def test_a_few_at_a_time_and_what_is_corrupt_first() -> None:
+    blobs = Blobs()
+    janitor = Janitor(blobs)
+    janitor.tidy(long_trial(100))
+    janitor.set_aside("bad")
+    janitor.work()
+    assert (blobs.calls[0], len(blobs.calls)) == ("aside bad", AT_ONCE)
+    janitor.work(at_most=None)
+    assert len(blobs.calls) == 98 + 99 + 1
+
+
+def test_what_cannot_be_removed_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    blobs = Blobs()
+    janitor = Janitor(blobs)
+    janitor.tidy(long_trial(4))
+    blobs.refused = {"c1"}
+    with caplog.at_level(logging.WARNING):
+        janitor.work()
+    assert "c1: 403" in caplog.text
+    blobs.refused = set()
+    janitor.work()
+    assert sorted(blobs.calls) == ["c0", "c1", "g0", "g1", "g2"]

@@ -1,0 +1,67 @@
+"""The loop where a trial waits for its turn or a worker, and where another driver or place left something behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config import RetryConfig
+from pipeline.ledger import Ledger
+from tests.fakes import journal
+from tests.fakes.journal import ENVIRONMENT
+from tests.fakes.scripted_executor import Course
+from tests.fakes.search_bench import MortalStore, answers, book, config, courses, drive, executor, states, stop_after
+
+
+@pytest.fixture
+def store():
+    return MortalStore()
+
+
+def test_fewer_workers_than_unfinished_trials_take_turns_in_virtual_time(store):
+    """Each rests on a segment that may decide, and the trial whose turn it is has none: one gives its worker away."""
+    two = config(trials=4, workers=3, schedule="reproducible")
+    drive(store, two, executor(store, two, courses()), should_stop=stop_after(5))
+    assert len(book(store).unfinished) == 3
+    one = executor(store, two, courses(), placeless=frozenset({"worker-1", "worker-2"}))
+    assert drive(store, two, one)
+    assert states(store) == ["completed"] * 4
+
+
+@pytest.mark.parametrize("first", ["worker-0", "worker-1"])
+def test_in_virtual_time_a_trial_fails_when_it_is_due_whoever_is_heard_first(store, first):
+    search = config(trials=4, workers=2, schedule="reproducible")
+    plan = courses() | {0: Course(scores=(1.0, 1.0, 1.0), diverges_in=1), 1: Course(scores=(1.0,), too_large_in=1)}
+    fake = executor(
+        store, search, plan, choose=lambda workers: [(first if first in workers else workers[0], "segment")]
+    )
+    assert drive(store, search, fake)
+    assert states(store) == ["diverged", "failed", "completed", "completed", "completed"]
+    assert [trial.begins for trial in book(store).trials.values()] == [0, 0, 10, 10, 40]
+
+
+def test_a_segment_that_went_well_and_elsewhere_does_not_is_a_divergence(store):
+    search = config(trials=1, train={"checkpoint_every": 3})
+    drive(store, search, executor(store, search, courses()), should_stop=stop_after(3))
+    assert len(book(store).trials[0].segments) == 2
+    other = ENVIRONMENT.model_copy(update={"cpu": "another"})
+    plan = courses() | {0: Course(scores=(6.0, 5.0, 4.0), diverges_in=1)}
+    assert drive(store, search, executor(store, search, plan, environment=other))
+    assert states(store) == ["diverged"]
+
+
+def test_a_message_that_is_no_text_is_told_all_the_same(store):
+    search = config(trials=1, workers=1, retries=RetryConfig(worker_lost=0))
+    fake = executor(store, search, courses(), choose=answers("worker_lost"))
+    fake.detail = "cannot parse \udcff.png"
+    assert drive(store, search, fake)
+    assert [loss.detail for loss in book(store).trials[0].losses] == ["cannot parse \\udcff.png"]
+
+
+def test_a_driver_that_died_before_it_set_a_checkpoint_aside_leaves_it_to_the_next(store):
+    search = config(trials=1, retries=RetryConfig(checkpoint=1))
+    drive(store, search, executor(store, search, courses()), should_stop=stop_after(3))
+    [bad, _] = book(store).trials[0].checkpoint
+    with Ledger.open(store, search.study) as ledger:
+        ledger.append(journal.attempt(0, 1), journal.loss(0, attempt=1, cause="checkpoint", blob=bad))
+    assert drive(store, search, executor(store, search, courses()))
+    assert [name for name in store.aside if bad in name]
