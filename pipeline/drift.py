@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import search_spaces
 import trainers
 from pipeline.book import Book
 from pipeline.config import SearchConfig
@@ -17,6 +20,7 @@ from pipeline.keys import flatten
 # What may change from one driver to the next without changing what a trial is.
 # `workers` counts where a search is reproducible: each is a place in virtual time.
 FREE = ("trials", "workers", "gpus_per_worker", "max_hours", "retries", "store", "tracking_uri", "study_storage")
+DECIDE = ("asking", "order", "policies", "search", "study")  # modules of pipeline/ of which results are a function
 LIBRARIES = ("torch", "numpy", "optuna", "ray", "mlflow", "pyarrow")
 
 
@@ -25,25 +29,63 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def code_digest() -> str:
-    """Return a digest of the sources of trainers/, in [0-9a-f]{64}."""
-    root = Path(trainers.__file__).parent
+def user_modules(config: SearchConfig) -> list[str]:
+    """Return the top-level modules of variants that are written as module:name, sorted."""
+    return sorted(_named_modules(config.model_dump(mode="json")))
+
+
+def code_digest(config: SearchConfig) -> str:
+    """Return a digest of the sources that decide a search's results, in [0-9a-f]{64}.
+
+    They are trainers/, search_spaces/, what asks, judges and orders, and the user's own modules, each of which is a
+    file or a package whole.
+
+    Args:
+        config: that names those modules.
+    """
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, path in _sources(user_modules(config)):
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
+def _sources(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    here = Path(__file__).parent
+    for name in DECIDE:
+        yield f"pipeline/{name}.py", here / f"{name}.py"
+    for module in (*(room.__name__ for room in (trainers, search_spaces)), *modules):
+        found = importlib.util.find_spec(module)
+        if found is None:
+            continue  # a name and a port, say: variants were imported when the search was read
+        roots = [Path(root) for root in found.submodule_search_locations or ()]
+        for root in roots:
+            yield from ((f"{module}/{path.relative_to(root)}", path) for path in sorted(root.rglob("*.py")))
+        if not roots and found.origin is not None and Path(found.origin).is_file():
+            yield module, Path(found.origin)
+
+
+def _named_modules(value: Any) -> set[str]:
+    if isinstance(value, dict | list):
+        parts = value if isinstance(value, list) else [*value.keys(), *value.values()]
+        return set().union(*map(_named_modules, parts))
+    found = re.fullmatch(r"([A-Za-z_]\w*)(\.\w+)*:\w+", value) if isinstance(value, str) else None
+    return {found[1]} if found else set()
+
+
 def differences(book: Book, config: SearchConfig) -> list[str]:
-    """Return, one line each, how this driver differs from the study in what decides its results, and is not allowed."""
+    """Return, one line each, how this driver differs from the study in what decides its results, and is not allowed.
+
+    The configuration is compared with the newest driver's; versions and code with those that the study began with, so
+    that what was allowed of them once is allowed for good.
+    """
     study = book.study
     if study is None:
         return []
     free = tuple(key for key in FREE if key != "workers") if config.schedule == "reproducible" else FREE
+    first = [*_compare("version of ", study.versions, versions())]
+    first += _compare("", {"code": study.code}, {"code": code_digest(config)})
     lines = [*_compare("", _leaves(book.config), _leaves(config.model_dump(mode="json")), free)]
-    lines += _compare("version of ", study.versions, versions())
-    lines += _compare("", {"code of trainers": study.code}, {"code of trainers": code_digest()})
-    return [line for line in lines if line not in book.allowed]
+    return lines + [line for line in first if line not in book.allowed]
 
 
 def data_differences(book: Book, now: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from tests.fakes import journal
 
 
 def book(search, **changes):
-    facts = {"config": search.model_dump(mode="json"), "versions": drift.versions(), "code": drift.code_digest()}
+    facts = {"config": search.model_dump(mode="json"), "versions": drift.versions(), "code": drift.code_digest(search)}
     seen = Book()
     seen.apply(journal.study(**json.loads(json.dumps(facts)) | changes))
     return seen
@@ -90,7 +90,7 @@ def test_another_version_is_told():
 
 def test_other_code_is_told_by_its_digest():
     [line] = drift.differences(book(search(), code="0" * 64), search())
-    assert line == f"code of trainers: {'0' * 12} in the study, {drift.code_digest()[:12]} now"
+    assert line == f"code: {'0' * 12} in the study, {drift.code_digest(search())[:12]} now"
 
 
 def test_what_was_allowed_once_is_what_later_drivers_are_compared_with():
@@ -100,9 +100,35 @@ def test_what_was_allowed_once_is_what_later_drivers_are_compared_with():
     assert drift.differences(seen, search()) == ["steps: 70 in the study, null now"]
 
 
+def test_each_change_back_and_forth_must_be_allowed():
+    seen = book(search())
+    for sets in (["seed=5"], []):
+        changed = search(*sets)
+        [line] = drift.differences(seen, changed)
+        seen.apply(BudgetRecord(at=2.0, config=changed.model_dump(mode="json"), allowed=(line,)))
+    assert drift.differences(seen, search("seed=5")) == ["seed: 0 in the study, 5 now"]
+
+
 def test_the_code_digest_is_one_of_the_sources():
-    assert drift.code_digest() == drift.code_digest()
-    assert len(drift.code_digest()) == 64
+    assert drift.code_digest(search()) == drift.code_digest(search("steps=70"))
+    assert len(drift.code_digest(search())) == 64
+
+
+@pytest.mark.parametrize("own", ["own_losses.py", "own_losses/__init__.py", "own_losses/deep/maths.py"])
+def test_a_users_own_module_is_part_of_the_code(tmp_path, monkeypatch, own):
+    path = tmp_path / own
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in {path.parent, tmp_path / "own_losses"} & set(path.parents):
+        (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    config = search().model_copy(update={"space": "own_losses.deep:SPACE"})
+    assert drift.user_modules(config) == ["own_losses"]
+    digests = []
+    for text in ("LAMBDA = 1", "LAMBDA = 2", "LAMBDA = 1"):
+        path.write_text(text)
+        digests.append(drift.code_digest(config))
+    assert digests[0] == digests[2] != digests[1]
+    assert digests[0] != drift.code_digest(search())
 
 
 def test_other_data_are_told():
