@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.emit import Format, emit
-from pipeline.safe_text import visible
+from pipeline.safe_text import redact, visible
 from pipeline.stdout import safe_streams, stdout_to_stderr
 from trainers.errors import GansearchError, NotGoodEnough
 
@@ -32,7 +32,7 @@ TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="A number, o
 
 
 def _say(line: str) -> None:
-    print(visible(line), file=sys.stderr)
+    print(visible(redact(line)), file=sys.stderr)
 
 
 def main() -> None:
@@ -82,6 +82,8 @@ def search(
                 allow_drift=allow_drift,
                 should_stop=lambda: stop.made,
                 abandon=lambda: stop.hurry,
+                patience=lambda: stop.patience,
+                uninterrupted=stop.uninterrupted,
                 watch=progress.watch,
                 say=progress.say,
             )
@@ -108,7 +110,6 @@ def trials(
     """Show one row a trial."""
     from pipeline import view
     from pipeline.place import Place, open_study, own_tracking_uri
-    from pipeline.safe_text import redact
 
     opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
     rows = [view.trial_row(trial) for trial in opened.book.trials.values()]
@@ -177,12 +178,12 @@ def register(
     format_: FormatOption = "table",
 ) -> None:
     """Register a trial's generator in MLflow, if it passes the gates."""
-    from pipeline import commands, view
+    from pipeline import upkeep, view
     from pipeline.place import Place
 
     place = Place(store=store, study=study, tracking_uri=tracking_uri)
     with stdout_to_stderr() as stdout:
-        document, refusal = commands.register(place, trial, name=name, alias=alias, dry_run=dry_run, say=_say)
+        document, refusal = upkeep.register(place, trial, name=name, alias=alias, dry_run=dry_run, say=_say)
         emit(format_, document, lambda to: view.print_registration(document, to), stdout)
     if refusal is not None:
         raise refusal
@@ -216,11 +217,11 @@ def sync(
     format_: FormatOption = "table",
 ) -> None:
     """Bring MLflow up to date with the ledger, or make its runs and models anew from it."""
-    from pipeline import commands
+    from pipeline import upkeep
     from pipeline.place import Place
 
     with stdout_to_stderr() as stdout:
-        document = commands.sync(Place(store=store, study=study, tracking_uri=tracking_uri), _say)
+        document = upkeep.sync(Place(store=store, study=study, tracking_uri=tracking_uri), _say)
         emit(format_, document, out=stdout)
 
 

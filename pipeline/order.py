@@ -1,8 +1,8 @@
 """Virtual time, in which all workers are equally fast: whose segment counts next, and when a new trial begins.
 
 A study has as many places as workers. A trial takes a place at the virtual time at which it became free, and frees it
-after the steps that it trained; one that failed, after those of the segment in which it did. Both are functions of the journal alone, so that a driver that takes over goes on in
-the same order.
+after the steps that it trained; one that failed, after those of the segment in which it did. Both are functions of the
+journal alone, so that a driver that takes over goes on in the same order.
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
-"""Bring MLflow, and Optuna's database, up to date beside the driver's loop, which never waits; imports neither."""
+"""Bring one tracker up to date beside the driver's loop, which never waits for it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
+from queue import Empty
 from typing import NamedTuple, Protocol
 
+from pipeline.backlog import Backlog
 from pipeline.book import Book
 from pipeline.projection import Outcome, TrackerGoneError
-from pipeline.records import BudgetRecord, FinishRecord, Record, RunRecord, StudyRecord, TrialRecord
-from trainers.errors import IntegrityError
+from pipeline.records import Record, RunRecord
+from pipeline.safe_text import redact
+from trainers.errors import IntegrityError, StateConflict
 
 FIRST_WAIT = 0.5  # seconds after a first failure; doubled by each that follows
 LONGEST_WAIT = 30.0
@@ -55,6 +57,14 @@ class Tracker(Protocol):
         ...
 
 
+class _TakenOverError(Exception):
+    """Another driver shows the study now."""
+
+
+def nobody_else() -> None:
+    """Find no other driver, where none can come."""
+
+
 class Projector:
     """A thread that shows each new record, and tries again for as long as the tracker fails.
 
@@ -62,22 +72,25 @@ class Projector:
     put into `outbox`, for the driver to append.
     """
 
-    def __init__(self, records: Sequence[Record], tracker: Tracker) -> None:
-        """Prepare to show `records`, which the driver goes on appending to; nothing happens before `start`."""
-        self.outbox: SimpleQueue[RunRecord] = SimpleQueue()
+    def __init__(self, records: Sequence[Record], tracker: Tracker, check: Callable[[], None] = nobody_else) -> None:
+        """Prepare to show `records`, which the driver goes on appending to; nothing happens before `start`.
+
+        Args:
+            records: of the study.
+            tracker: that is shown them.
+            check: called before anything is shown; raises StateConflict where another driver took the study over: this
+                one was frozen, or cut off, and knows less than what is shown by now.
+        """
+        self._backlog = Backlog(records)
+        self.outbox = self._backlog.outbox
         self.failure: str | None = None  # why the last attempt failed; None when it worked
         self.integrity: IntegrityError | None = None  # the first blob that was not there to show
+        self.conflict: StateConflict | None = None  # what `check` raised: nothing is shown any more
         self._records = records
         self._tracker = tracker
-        self._book = Book()
-        self._folded = 0  # records that the book has
-        self._waiting: dict[int | None, int] = {}  # folded records that are not shown yet, by trial
-        self._broken: dict[int | None, int] = {}  # records that cannot be shown whole, by trial
-        self._began: dict[int | None, float] = {}
-        self._runs: set[tuple[int | None, str, str]] = set()
+        self._check = check
         self._outcome: Outcome | None = None
-        self._finished = False
-        self._gone = False
+        self._finished = self._gone = self._left = False
         self._closing = threading.Event()
         self._wake = threading.Condition()
         self._notified = False
@@ -87,10 +100,7 @@ class Projector:
     @property
     def unsynced(self) -> int:
         """How many records the tracker does not show yet, or not any more."""
-        if self._gone:
-            return len(self._records)
-        shown_in_part = sum(list(self._waiting.values())) + sum(list(self._broken.values()))
-        return len(self._records) - self._folded + shown_in_part
+        return len(self._records) if self._gone else self._backlog.unsynced
 
     def drain(self) -> list[Record]:
         """Return the runs that the journal does not hold yet, each once."""
@@ -118,7 +128,7 @@ class Projector:
             except Exception as error:
                 self.failure = _reason(error)
                 left = left - 1 if self.unsynced == before else TRIES - 1
-                if not left:
+                if not left or self.conflict is not None:
                     return max(self.unsynced, 1)
                 time.sleep(FIRST_WAIT)
             else:
@@ -145,12 +155,9 @@ class Projector:
         Returns:
             The number of records that are not shown; at least 1 where the run could not be ended.
         """
-        if self._thread.ident is None:  # never started: whoever failed before start() may still close
-            return self.unsynced
         self.ask_to_close(timeout, outcome)
-        self._thread.join(timeout)
-        undone = outcome is not None and not self._finished
-        return max(self.unsynced, int(undone))
+        self.join(timeout)
+        return self.lag
 
     def ask_to_close(self, timeout: float, outcome: Outcome | None) -> None:
         """Begin what `close` does, and return at once; only the first call counts."""
@@ -159,6 +166,23 @@ class Projector:
                 self._outcome, self._deadline = outcome, time.monotonic() + timeout
                 self._closing.set()
         self.notify()
+
+    def leave(self) -> None:
+        """Show nothing more, and end nothing; returns at once, though what is being shown just now may go on."""
+        self._left = True
+        self.ask_to_close(0.0, None)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of what `ask_to_close` began, and tell whether it was seen."""
+        if self._thread.ident is not None:  # whoever failed before start() may still close
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def lag(self) -> int:
+        """How many records are not shown, once closed; at least 1 where the study's run could not be ended."""
+        undone = self._thread.ident is not None and self._outcome is not None and not self._finished
+        return max(self.unsynced, int(undone))
 
     # -- in the thread -------------------------------------------------------------------------------------------------
 
@@ -172,8 +196,10 @@ class Projector:
                     self._end(self._outcome)
                 self._finished, self.failure, wait = closing, _reason(self.integrity), FIRST_WAIT
                 failed = False
+            except _TakenOverError:
+                return
             except TrackerGoneError as error:
-                self.failure, self._gone = str(error), True
+                self.failure, self._gone = redact(str(error)), True
                 return
             except Exception as error:
                 self.failure, failed = _reason(error), True
@@ -198,102 +224,35 @@ class Projector:
             self._notified = False
 
     def _catch_up(self) -> None:
-        self._fold()
-        while self._waiting:
-            # The study's run comes first: the others are its children.
-            trial = None if None in self._waiting else next(iter(self._waiting))
+        backlog = self._backlog
+        backlog.fold()
+        while (due := backlog.next()) is not None:
+            subject, began = due
+            self._stop_where_taken_over()
             try:
-                run, broken = self._tracker.show(self._book, trial, self._began.get(trial, 0.0))
+                run, broken = self._tracker.show(backlog.book, subject, began)
             except Exception:
-                self._waiting[trial] = self._waiting.pop(trial)  # to the end: the others get their turn
+                backlog.put_off(subject)
                 raise
-            self._keep(run)
-            if broken is None:
-                self._broken.pop(trial, None)
-            else:  # trying again would not help: it waits for the trial's next record, or for another command
-                self.integrity = self.integrity or broken
-                self._broken[trial] = self._broken.get(trial, 0) + self._waiting[trial]
-            del self._waiting[trial]
-            self._fold()
-
-    def _keep(self, run: RunRecord | None) -> None:
-        if run is not None and (key := (run.trial, run.run_id, run.tracking_uri)) not in self._runs:
-            self._runs.add(key)
-            self.outbox.put(run)
+            self.integrity = self.integrity or broken
+            backlog.shown(subject, run, whole=broken is None)
+            backlog.fold()
 
     def _end(self, outcome: Outcome) -> None:
-        if self._book.study is not None:
-            self.integrity = self._tracker.finish(self._book, outcome) or self.integrity
+        if self._backlog.book.study is not None:
+            self._stop_where_taken_over()
+            self.integrity = self._tracker.finish(self._backlog.book, outcome) or self.integrity
 
-    def _fold(self) -> None:
-        """Take in what was appended since, so that a trial is shown as it is and not as it was."""
-        while self._folded < len(self._records):
-            record = self._records[self._folded]
-            self._book.apply(record)
-            trial = _subject(record)
-            if isinstance(record, StudyRecord | TrialRecord):
-                self._began[trial] = record.at
-            if isinstance(record, RunRecord):
-                self._runs.add((record.trial, record.run_id, record.tracking_uri))
-            else:
-                self._waiting[trial] = self._waiting.get(trial, 0) + 1
-            self._folded += 1
-
-
-def _subject(record: Record) -> int | None:
-    """Return the number of the trial that a record is about, or None for the study."""
-    if isinstance(record, StudyRecord | BudgetRecord | FinishRecord):
-        return None
-    return record.spec.number if isinstance(record, TrialRecord) else record.trial
+    def _stop_where_taken_over(self) -> None:
+        """Find out before each thing that is shown: a thread that thaws may be faster than the driver's next commit."""
+        if self._left:
+            raise _TakenOverError
+        try:
+            self._check()
+        except StateConflict as error:  # a tracker's own is a failure like others, and tried again
+            self.conflict = error
+            raise _TakenOverError(str(error)) from error
 
 
 def _reason(error: Exception | None) -> str | None:
-    return None if error is None else f"{type(error).__name__}: {error}"
-
-
-class Projectors:
-    """A projector for each tracker: one that is down does not hold up the other. The first one's runs are journaled."""
-
-    def __init__(self, records: Sequence[Record], trackers: Sequence[Tracker]) -> None:
-        """See `Projector`; there is at least one tracker."""
-        self._each = [Projector(records, tracker) for tracker in trackers]
-
-    @property
-    def unsynced(self) -> int:
-        """How many records the tracker that lags most does not show yet."""
-        return max(each.unsynced for each in self._each)
-
-    @property
-    def failure(self) -> str | None:
-        """Why the last attempt of one failed, if it did."""
-        return next((each.failure for each in self._each if each.failure), None)
-
-    @property
-    def integrity(self) -> IntegrityError | None:
-        """The first blob that was not there to show."""
-        return next((each.integrity for each in self._each if each.integrity), None)
-
-    def start(self) -> None:
-        """See `Projector.start`."""
-        for each in self._each:
-            each.start()
-
-    def notify(self) -> None:
-        """See `Projector.notify`."""
-        for each in self._each:
-            each.notify()
-
-    def drain(self) -> list[Record]:
-        """See `Projector.drain`."""
-        return [run for each in self._each for run in each.drain()]
-
-    def show_now(self, outcome: Outcome) -> int:
-        """See `Projector.show_now`."""
-        return max([each.show_now(outcome) for each in self._each])
-
-    def close(self, timeout: float, outcome: Outcome | None = None) -> int:
-        """See `Projector.close`; `timeout` is that of all together."""
-        deadline = time.monotonic() + timeout
-        for each in self._each:
-            each.ask_to_close(timeout, outcome)
-        return max([each.close(max(0.0, deadline - time.monotonic()), outcome) for each in self._each])
+    return None if error is None else redact(f"{type(error).__name__}: {error}")

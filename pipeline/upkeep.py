@@ -94,12 +94,12 @@ def sync(place: Place, say: Say) -> dict[str, Any]:
         IntegrityError: a blob is missing or corrupt; all else is shown.
     """
     from pipeline.projection import outcome_of
-    from pipeline.projector import Projectors
+    from pipeline.projectors import Projectors
     from pipeline.trackers import open_trackers
 
     study = open_study(place)
     with Ledger.open(study.store, study.name, say=say) as ledger:
-        trackers = open_trackers(ledger.book.config, study.store, study.name, study.tracking_uri)
+        trackers = open_trackers(ledger.book.config, study.store, study.name, study.tracking_uri, ledger.book.begun.uid)
         say(f"showing {len(ledger.records)} records at {redact(trackers[0].tracking_uri)}")
         projectors = Projectors(ledger.records, trackers)
         unsynced = projectors.show_now(outcome_of(ledger.book))

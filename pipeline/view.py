@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.book import Book, Trial
-from pipeline.launch import Result
 from pipeline.records import TrialState
+from pipeline.result import Result
 from pipeline.safe_text import visible
 
 PLAIN_EVERY = 10.0  # seconds between two lines where there is no terminal
@@ -163,8 +163,8 @@ def print_result(result: Result, out: TextIO, options: str) -> None:
         console.print(told)
     if result.picture is not None:
         console.print(f"its samples: {_from_here(result.picture)}")
-    if result.unsynced:
-        console.print(f"MLflow lags behind by {result.unsynced} records; the same command brings it up to date")
+    for name, records in result.lagging.items():
+        console.print(f"{name} lags behind by {records} records; the same command brings it up to date")
     for command, does in _next_commands(result, options):
         console.print(f"  {command:<48} {does}")
 

@@ -41,8 +41,8 @@ LAYERS = (
     "pipeline.book pipeline.config pipeline.config_schema pipeline.ports pipeline.journal pipeline.compaction",
     "pipeline.ledger pipeline.policies pipeline.order pipeline.projection pipeline.worker"
     " pipeline.actor pipeline.ray_errors pipeline.ray_options",
-    "pipeline.janitor pipeline.asking pipeline.artifacts pipeline.mirror pipeline.shelf pipeline.backlog pipeline.projector pipeline.projectors"
-    " pipeline.mlflow_process pipeline.database_file",
+    "pipeline.janitor pipeline.asking pipeline.artifacts pipeline.mirror pipeline.shelf pipeline.backlog"
+    " pipeline.projector pipeline.projectors pipeline.mlflow_process pipeline.database_file",
     "pipeline.study pipeline.optuna_storage pipeline.ray_executor pipeline.ray_slot pipeline.mlflow_runs"
     " pipeline.mlflow_registry pipeline.mlflow_store",
     "pipeline.search pipeline.rerun pipeline.models pipeline.registry pipeline.doctor pipeline.drift pipeline.place"

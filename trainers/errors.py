@@ -44,9 +44,17 @@ class NotGoodEnough(GansearchError):
 
 
 class Unreachable(GansearchError):
-    """Ray, MLflow or the store cannot be reached, seen before any training starts."""
+    """Ray, MLflow or the store cannot be reached, seen before any training starts.
+
+    Args:
+        for_good: whether no waiting can mend it: it refuses us, or cannot be used as it is.
+    """
 
     exit_code = 4
+
+    def __init__(self, *args: object, for_good: bool = False) -> None:
+        super().__init__(*args)
+        self.for_good = for_good
 
 
 class StateConflict(GansearchError):

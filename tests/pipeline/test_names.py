@@ -130,7 +130,7 @@ def test_what_is_shown_is_not_obeyed(tmp_path):
     book, out = tampered_book(), io.StringIO()
     rows = [view.trial_row(trial) | {"event": ACTS, ACTS: ACTS} for trial in book.trials.values()]
     view.print_table(rows, out)
-    facts = {"finished": True, "trained": True, "seconds": 1.0, "unsynced": 0, "tracking_uri": "sqlite://"}
+    facts = {"finished": True, "trained": True, "seconds": 1.0, "lagging": {}, "tracking_uri": "sqlite://"}
     view.print_result(
         view.Result(book=book, picture=tmp_path / ACTS.replace("/", ""), **facts), out, f" --store {ACTS}"
     )

@@ -6,7 +6,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from pipeline.projector import Projector, Projectors
+from pipeline.projector import Projector
+from pipeline.projectors import Projectors
 from pipeline.records import Record, RunRecord
 from tests.fakes import journal
 from tests.fakes.tracker import MemoryTracker
@@ -200,8 +201,8 @@ def test_a_tracker_that_is_down_does_not_hold_up_another(records):
     both = Projectors(records, [first, second])
     both.start()
     wait_for(lambda: second.steps == {None: 0, 0: 50})
-    assert both.close(0.5, "suspended") == 4
-    assert (both.failure, second.outcome) == ("ConnectionError: nobody answers", "suspended")
+    assert both.close(0.5, "suspended") == {"MLflow": 4}
+    assert (both.failure, second.outcome) == ("MLflow: ConnectionError: nobody answers", "suspended")
     first.down = False
     assert Projectors(records, [first, second]).show_now("suspended") == 0
 
@@ -213,6 +214,7 @@ def test_what_waits_for_a_tracker_takes_no_memory_by_the_record(records, tracker
     for index in range(1, 10_001):
         records.append(journal.segment(0, index, 50 * index, 50 * index + 50))
     assert projector.show_now("suspended") == 10_004
-    held = (projector._waiting, projector._broken, projector._began, projector._runs)
+    backlog = projector._backlog
+    held = (backlog._waiting, backlog._broken, backlog._began, backlog._runs)
     assert sum(map(len, held)) <= 4
     assert projector.outbox.qsize() == 0

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from pipeline import view
 from pipeline.cli import app
-from pipeline.launch import Result
 from pipeline.records import TrialState
+from pipeline.result import Result
 from tests.fakes import journal, shown
 from tests.fakes.memory_store import MemoryStore
 
@@ -56,7 +56,7 @@ def some_book():
 
 
 def result(book, **changes):
-    facts = {"finished": True, "trained": True, "seconds": 61.4, "unsynced": 0, "tracking_uri": "sqlite://"}
+    facts = {"finished": True, "trained": True, "seconds": 61.4, "lagging": {}, "tracking_uri": "sqlite://"}
     return Result(**{"book": book, "picture": None} | facts | changes)
 
 
@@ -452,9 +452,16 @@ def test_the_end_without_a_completed_trial_points_to_the_trials():
 
 
 def test_the_end_says_that_nothing_was_trained_and_what_mlflow_lacks(book):
-    text = printed(book, trained=False, unsynced=3)
+    text = printed(book, trained=False, lagging={"MLflow": 3})
     assert text.startswith("study digits is finished already; nothing was trained (a larger --trials goes on)\n")
-    assert "MLflow lags behind by 3 records" in text
+    assert "MLflow lags behind by 3 records; the same command brings it up to date\n" in text
+
+
+def test_the_end_names_what_lags_behind(book):
+    text = printed(book, lagging={"Optuna's database": 5})
+    assert "Optuna's database lags behind by 5 records" in text
+    assert "MLflow" not in text
+    assert result(book, lagging={"MLflow": 3, "Optuna's database": 5}).document()["unsynced"] == 5
 
 
 def test_the_document_of_a_search_has_the_keys_of_the_contract(book):
