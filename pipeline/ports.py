@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +13,15 @@ from pipeline.records import Cause, SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
 from trainers.errors import GansearchError, IntegrityError, Unreachable
 from trainers.registry import Part
+
+# What torch says of memory and of a device, the first that fits. A library of CUDA's that has no room for its own
+# workspace says that it is not initialized.
+_SIGNS: tuple[tuple[Cause, str], ...] = (
+    ("host_memory", r"[Cc]an(?:'t|not) allocate memory|HOST_ALLOCATION_FAILED"),
+    ("device_memory", r"CUDA.* error: out of memory|OUT_OF_MEMORY|\bCU[A-Z]+_\w*(?:ALLOC\w*_FAILED|NOT_INITIALIZED)\b"),
+    ("worker_lost", r"\b(?:CUDA (?:driver )?|cuDNN |cuBLAS |cuFFT |cusolver |cusparse |curand |NCCL |NVRTC )error\b"),
+    ("worker_lost", r"\bCU(?:BLAS|DNN|SOLVER|SPARSE|FFT|RAND|DA)_(?:STATUS|ERROR)_|No CUDA GPUs are available"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +145,19 @@ def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
 def cause_of(error: BaseException) -> Cause:
     """Tell a lack of memory and a broken device from a mistake in the code that ran.
 
-    torch's classes are known by their names: a driver need not import torch. A kernel that failed leaves its process
-    without a usable device, so that worker counts as lost.
+    torch's classes are known by their names: a driver need not import torch. CUDA's own libraries fail with a plain
+    RuntimeError, which is known by its text. A kernel that failed leaves its process without a usable device, so that
+    worker counts as lost.
     """
-    names = {cls.__name__ for cls in type(error).__mro__}
-    no_memory = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-    if names & {"OutOfMemoryError", "MemoryError"} or any(text in str(error) for text in no_memory):
-        return "host_memory" if "MemoryError" in names or "can't allocate" in str(error) else "device_memory"
-    return "worker_lost" if "AcceleratorError" in names else "user_error"
+    names, text = {cls.__name__ for cls in type(error).__mro__}, str(error)
+    if "MemoryError" in names or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "host_memory"
+    if "OutOfMemoryError" in names:
+        return "device_memory"
+    if not isinstance(error, RuntimeError):
+        return "user_error"
+    found = (cause for cause, signs in _SIGNS if re.search(signs, text))
+    return next(found, "worker_lost" if "AcceleratorError" in names else "user_error")
 
 
 def sentence(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayT
 
 from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, WorkerDiedError, cause_of, sentence
 from pipeline.ray_errors import before_training, loss
-from pipeline.ray_slot import Slot, has_opened, node_id, on_dead_node, spawn
+from pipeline.ray_slot import Grounds, Slot, has_opened, node_id, on_dead_node, spawn
 from pipeline.records import SegmentResult
 from pipeline.resources import capacity, gpu_share, is_dead, shortfall, totals
 from trainers.config import TrainConfig
@@ -69,6 +69,7 @@ class RayExecutor:
         self._unreachable: list[Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
         self._should_stop, self._chances = should_stop, CHANCES
+        self._grounds = Grounds()
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             ray_options.begin(ray.init, ray.shutdown, workers, address, modules)
@@ -106,7 +107,12 @@ class RayExecutor:
 
     def ready(self, worker: str) -> bool:
         """Tell, without waiting, whether a worker has its place; see the Executor port."""
-        return has_opened(self._slots[worker])
+        slot = self._slots[worker]
+        if slot.call is None and (why := self._grounds.against(slot)) is not None:
+            logger.warning("%s had nothing to do and is replaced: %s", worker, why)
+            ray.kill(slot.host)
+            slot = self._slots[worker] = self._spawn(worker)
+        return has_opened(slot) and not self._grounds.doubt(slot)
 
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
@@ -166,6 +172,7 @@ class RayExecutor:
         calls = {slot.call: slot for slot in self._slots.values() if slot.call is not None}
         homeless = [slot.opened for slot in self._slots.values() if not has_opened(slot)]
         if not calls and not homeless:
+            time.sleep(0.0 if all(map(self.ready, self.workers)) else timeout)
             return []
         if not ray.wait(list(calls) or homeless, timeout=timeout)[0]:
             self._notice_own_node()
@@ -181,15 +188,17 @@ class RayExecutor:
             result: SegmentResult | Loss = ray.get(reference)
         except RayTaskError as error:
             if isinstance(error.cause, GansearchError):
-                self._error = error.cause
+                self._keep(error.cause)
                 return None
             result = Loss(cause=cause_of(error.cause), detail=sentence(error.cause), traceback=str(error))
         except RaySystemError as error:
-            self._error = Unreachable(f"Ray itself has failed: {sentence(error)}; the same command goes on")
+            self._keep(Unreachable(f"Ray itself has failed: {sentence(error)}; the same command goes on"))
             return None
         except RayError as error:
             out_of_reach = isinstance(error, ActorUnavailableError)
             result = loss(error, slot.name, node_dead=on_dead_node(slot))
+        if isinstance(result, Loss) and result.cause in ("node_lost", "preemption"):
+            self._grounds.lost(slot)
         if isinstance(result, Loss) and result.cause not in NO_FAULT_OF_THE_WORKER:
             if out_of_reach:
                 slot.late = slot.host.late.remote(slot.calls)
@@ -198,6 +207,10 @@ class RayExecutor:
                 ray.kill(slot.host)
             self._slots[slot.name] = self._spawn(slot.name)
         return Answer(slot.name, slot.trial, slot.attempt, result)
+
+    def _keep(self, error: GansearchError) -> None:
+        """Keep an error until it can be raised; of several the first, which the others may follow from."""
+        self._error = self._error or error
 
     def _late_answers(self) -> list[Answer]:
         """Look, without waiting, after the workers that were out of reach, so that none trains on unseen."""
@@ -274,9 +287,7 @@ class RayExecutor:
     def _notice_own_node(self) -> None:
         """A driver whose own node has died gets no worker anywhere: Ray does not let it join another."""
         if is_dead(ray.nodes(), node_id()):
-            self._error = Unreachable(
-                "Ray's node on this machine has died; the same command starts it again and goes on"
-            )
+            self._keep(Unreachable("Ray's node on this machine has died; the same command starts it again and goes on"))
 
     def _mention_homeless(self) -> None:
         """Say which replaced workers still have no place, some time after they were asked for."""

@@ -27,6 +27,12 @@ _MEND = "RAY_TMPDIR names a short, writable directory for its files"
 # Ray reads this when it is imported. 0 is what it is elsewhere than on Linux: a Ray that is started here then listens
 # on the loopback alone. A cluster that is joined listens where its own nodes were told to. Whoever sets it is obeyed.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# By itself Ray's gRPC asks every 300 s whether the other end is there, and waits 120 s for the answer: so long would a
+# driver wait for a node that froze. With these a worker out of reach is replaced after at most half a minute. Both ends
+# ask and answer in threads of C++ that need no Python, so a trainer or a driver that is busy is not taken for a dead
+# one; 20 s without an answer are more than a machine that swaps or a network that hiccups needs.
+os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "10000")
+os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "20000")
 
 
 def begin(
@@ -65,10 +71,14 @@ def begin(
 def local(workers: int) -> tuple[dict[str, Any], str]:
     """Return the options that start Ray here with a CPU a worker, and what to do where it does not start.
 
+    Such a Ray asks for a token in any case, also where the shell says RAY_AUTH_MODE=disabled for another one.
+
     Raises:
         Unreachable: there is no folder for its files that is the user's alone.
     """
-    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        os.environ.pop("RAY_AUTH_MODE", None)  # without a word of it, a Ray that is started here asks for a token
+    if not any(os.environ.get(name, "").strip() for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         # Ray would write a token into the home directory, readable by everybody.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     where = {"address": "local", "num_cpus": workers, "include_dashboard": False, "_temp_dir": str(_own_folder() / "r")}

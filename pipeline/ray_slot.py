@@ -13,6 +13,9 @@ from pipeline import ray_options
 from pipeline.actor import Actor
 from pipeline.resources import is_dead
 
+FRESH = 1.0  # seconds for which what Ray says of its nodes is not asked for again
+SUSPICION = 30.0  # seconds: Ray counts a node as dead after some 10 s of silence
+
 
 @dataclass
 class Slot:
@@ -22,6 +25,7 @@ class Slot:
     host: Any
     opened: Any  # reference to the answer of `open`
     since: float  # monotonic seconds when the actor was asked for
+    has_answered: bool = False  # whether `opened` is known to be there, which it stays
     trial: int = -1
     attempt: int = -1
     calls: int = 0  # made so far
@@ -51,14 +55,53 @@ def node_id() -> str:
 
 def has_opened(slot: Slot) -> bool:
     """Tell, without waiting, whether an actor runs, or has died of it."""
-    return bool(ray.wait([slot.opened], timeout=0)[0])
+    slot.has_answered = slot.has_answered or bool(ray.wait([slot.opened], timeout=0)[0])
+    return slot.has_answered
 
 
 def on_dead_node(slot: Slot) -> bool:
     """Tell whether Ray counts the node of an actor as dead."""
-    if not has_opened(slot):
-        return False
+    where = _node_of(slot)
+    return where is not None and is_dead(ray.nodes(), where)
+
+
+class Grounds:
+    """What speaks against the places of workers that have nothing to do: their nodes, and what became of them.
+
+    A node that has lost a worker counts as lost itself until Ray says so, or has not said so for a while: others on it
+    would be lost in turn, each with a trial.
+    """
+
+    def __init__(self) -> None:
+        self._looked = -SUSPICION  # monotonic seconds
+        self._nodes: list[dict[str, Any]] = []
+        self._suspects: dict[str, float] = {}  # nodes, and until when
+
+    def lost(self, slot: Slot) -> None:
+        """Note that a worker was lost with its node, perhaps."""
+        self._looked = -SUSPICION
+        if (where := _node_of(slot)) is not None:
+            self._suspects[where] = time.monotonic() + SUSPICION
+
+    def against(self, slot: Slot) -> str | None:
+        """Return why a worker's place is none any more, or None."""
+        if not has_opened(slot):
+            return None
+        if time.monotonic() > self._looked + FRESH:
+            self._looked, self._nodes = time.monotonic(), ray.nodes()
+        where = _node_of(slot)
+        if where is None:
+            return "it could not begin"
+        return "its node has died" if is_dead(self._nodes, where) else None
+
+    def doubt(self, slot: Slot) -> bool:
+        """Whether a worker's node has just lost another."""
+        return has_opened(slot) and self._suspects.get(_node_of(slot) or "", 0.0) > time.monotonic()
+
+
+def _node_of(slot: Slot) -> str | None:
+    """Return where an actor runs; None where it has no place yet, or died before it could tell."""
     try:
-        return is_dead(ray.nodes(), ray.get(slot.opened)["node_id"])
+        return str(ray.get(slot.opened)["node_id"]) if has_opened(slot) else None
     except RayError:
-        return False  # it died before it could tell where it was
+        return None

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -20,6 +21,7 @@ TIMEOUT = 240.0  # seconds: never waited for, unless something is broken
 _FOREIGN = ("RAY_", "MLFLOW_", "GANSEARCH_", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH")
 
 Done = subprocess.CompletedProcess[str]
+T = TypeVar("T")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -73,13 +75,18 @@ def refusal(done: Done, code: int) -> str:
     return done.stderr
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until a condition comes true, but not longer than the process that should bring it about lives."""
+def wait_for(condition: Callable[[], T], process: subprocess.Popen[str] | None = None) -> T:
+    """Wait until a condition comes true, but not longer than the process that should bring it about lives.
+
+    Returns:
+        What the condition returned in the end.
+    """
     deadline = time.monotonic() + TIMEOUT
-    while not condition():
+    while not (found := condition()):
         assert process is None or process.poll() is None, f"ended with {process.returncode} before its condition"
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.02)
+    return found
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -101,7 +108,8 @@ def end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait(TIMEOUT)
     for child in filter(alive, started):
-        child.kill()
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            child.kill()
 
 
 def free_port() -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -16,7 +14,8 @@ from pathlib import Path
 import psutil
 
 from pipeline.ray_options import OBJECT_STORE_BYTES
-from tests.command_line import TIMEOUT, free_port, wait_for
+from tests.command_line import TIMEOUT, environment, free_port, wait_for
+from tests.ray_processes import token
 
 
 @dataclass(frozen=True)
@@ -38,33 +37,29 @@ class Cluster:
             "ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')\n"
             "print([job['IsDead'] for job in jobs()])"
         )
-        env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | self.environment()
         done = subprocess.run(
             [sys.executable, "-c", code, self.address],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
+            env=environment(Path.home(), **self.environment()), capture_output=True, text=True, timeout=TIMEOUT,
             check=True,
-        )
+        )  # fmt: skip
         return done.stdout.splitlines()[-1].strip("[]").split(", ")
 
 
 @contextmanager
 def ray_head() -> Iterator[Cluster]:
     """`ray start --head` with a token, an own port and an own folder, whose path must be short."""
-    folder, token, port = tempfile.mkdtemp(prefix="gs"), secrets.token_hex(32), free_port()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_") and key != "PYTHONPATH"}
+    folder, secret, port = tempfile.mkdtemp(prefix="gs"), token(), free_port()
+    env = environment(Path(folder), **secret)
+    del env["PYTHONPATH"]  # so that its workers know our modules by what a driver sends them alone
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
          f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={folder}",
          "--num-cpus=2", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"],
-        env=kept | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": folder}, cwd=folder, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env=env, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         wait_for(lambda: bool(list(Path(folder).glob("session_latest/sockets/raylet*"))), process)
-        yield Cluster(f"127.0.0.1:{port}", token, psutil.Process(process.pid))
+        yield Cluster(f"127.0.0.1:{port}", secret["RAY_AUTH_TOKEN"], psutil.Process(process.pid))
     finally:
         started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         process.terminate()

@@ -1,46 +1,44 @@
 """Nodes that die, workers that are out of reach and come back, memory that runs out: each on a real Ray."""
 
+import itertools
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from pipeline.ports import Answer, Loss
+from pipeline.ports import Answer, Loss, WorkerDiedError
 from pipeline.ray_executor import RayExecutor
 from pipeline.ray_options import OBJECT_STORE_BYTES
 from pipeline.records import SegmentResult
+from tests.command_line import TIMEOUT, wait_for
 from tests.fakes.workers import SCRIPTED, job
+from tests.ray_processes import cluster_environment, token
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-TIMEOUT = 120.0  # seconds: never waited for, unless something is broken
 TICK = 0.5  # seconds that the search waits for an answer
+BLOCKED = 30.0  # seconds after which whoever was to wait for a tick alone waits for something else
 NOTICED = 30.0  # seconds after which a node that died must be known; 2 to 14 were seen
 
 
 def alone(function: Callable[[Path], None], folder: Path, **env: str) -> None:
     """Run a function of this module in a process of its own: Ray reads its settings when it is imported."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     code = f"import sys, pathlib, {__name__} as module; module.{function.__name__}(pathlib.Path(sys.argv[1]))"
     with tempfile.TemporaryDirectory(prefix="gs") as home:  # Ray's sockets need a short path
-        ours = {"PYTHONPATH": str(ROOT), "HOME": home, "RAY_TMPDIR": home, "RAY_USAGE_STATS_ENABLED": "0"}
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         done = subprocess.run(
-            [sys.executable, "-c", code, str(folder)],
-            env=kept | ours | token | env, cwd=folder, capture_output=True, text=True, timeout=280, check=False,
+            [sys.executable, "-c", code, str(folder)], env=cluster_environment(Path(home), **token(), **env),
+            cwd=folder, capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -61,13 +59,6 @@ def cluster() -> Iterator["Cluster"]:
         cluster.shutdown()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
-
-
 def gather(executor: RayExecutor, count: int) -> list[Answer]:
     """Ask again and again, as the search does, until there are so many answers; no call may keep it from looking up."""
     found: list[Answer] = []
@@ -76,7 +67,7 @@ def gather(executor: RayExecutor, count: int) -> list[Answer]:
         began = time.monotonic()
         assert began < deadline, f"only {found} came"
         found += executor.next(TICK)
-        assert time.monotonic() - began < TICK + 0.5
+        assert time.monotonic() - began < BLOCKED
     return found
 
 
@@ -91,28 +82,33 @@ def on(executor: RayExecutor, node_id: str) -> str:
 
 def node_dies(folder: Path) -> None:
     with cluster() as nodes, closing(RayExecutor(str(folder), 2, 0, worker=SCRIPTED)) as executor:
-        node = nodes.add_node(num_cpus=1)
-        with closing(RayExecutor(str(folder), 1, 0, worker=SCRIPTED)) as other:
+        node = nodes.add_node(num_cpus=2)
+        with closing(RayExecutor(str(folder), 2, 0, worker=SCRIPTED)) as other:
             for number, worker in enumerate(executor.workers):  # all the room of the head node
                 executor.start(worker, job("wait", number))
-            assert on(other, node.node_id) == "worker-0"
+            assert {place["node_id"] for place in other.worker_info().values()} == {node.node_id}
             other.start("worker-0", job("hang", 7, attempt=1))
-            until((folder / "hanging").exists)
+            wait_for((folder / "hanging").exists)
             began = time.monotonic()
             nodes.remove_node(node, allow_graceful=False)
             assert [told(answer) for answer in gather(other, 1)] == [("worker-0", 7, 1, "node_lost")]
             assert time.monotonic() - began < NOTICED
+            assert [other.ready(worker) for worker in other.workers] == [False, False]  # one had nothing to do there
+            began = time.monotonic()
+            assert other.next(TICK) == []
+            assert time.monotonic() - began > 0.9 * TICK, "it did not wait, though nobody is ready"
 
             other.start("worker-0", job("train", 7, attempt=2))  # there is no room for it, and nothing blocks
             for _ in range(6):
                 began = time.monotonic()
                 assert other.next(TICK) == []
-                assert time.monotonic() - began < TICK + 0.5
+                assert time.monotonic() - began < BLOCKED
             (folder / "go-on").touch()  # those on the living node have noticed nothing
             assert [told(answer)[3] for answer in gather(executor, 2)] == ["segment", "segment"]
             executor.close()  # makes room
             assert [told(answer) for answer in gather(other, 1)] == [("worker-0", 7, 2, "segment")]
-            assert on(other, nodes.head_node.node_id) == "worker-0"
+            wait_for(lambda: other.ready("worker-1"))
+            assert {place["node_id"] for place in other.worker_info().values()} == {nodes.head_node.node_id}
 
 
 def test_a_worker_whose_node_died_waits_without_blocking_and_gets_a_place_on_another(tmp_path: Path):
@@ -127,7 +123,7 @@ def raylet_dies(folder: Path) -> None:
             worker = on(executor, node.node_id)
             orphan = psutil.Process(executor.worker_info()[worker]["pid"])
             executor.start(worker, job("hang", 5, attempt=1))
-            until((folder / "hanging").exists)
+            wait_for((folder / "hanging").exists)
             [raylet] = node.all_processes["raylet"]
             began = time.monotonic()
             raylet.process.kill()
@@ -152,7 +148,7 @@ def worker_out_of_reach(folder: Path) -> None:
     with closing(RayExecutor(str(folder), 1, 0, worker=SCRIPTED)) as executor:
         old = psutil.Process(executor.worker_info()["worker-0"]["pid"])
         executor.start("worker-0", job("wait", 3, attempt=0))
-        until((folder / "waiting").exists)
+        wait_for((folder / "waiting").exists)
         began = time.monotonic()
         os.kill(old.pid, signal.SIGSTOP)
         assert [told(answer) for answer in gather(executor, 1)] == [("worker-0", 3, 0, "node_lost")]
@@ -163,7 +159,7 @@ def worker_out_of_reach(folder: Path) -> None:
         (folder / "go-on").touch()
         os.kill(old.pid, signal.SIGCONT)
         assert [told(answer) for answer in gather(executor, 1)] == [("worker-0", 3, 0, "segment")]  # the old one's
-        until(lambda: not old.is_running())
+        wait_for(lambda: not old.is_running())
         executor.advance("worker-0")  # the new one's job goes on
         [answer] = gather(executor, 1)
         assert isinstance(answer.result, SegmentResult)
@@ -187,13 +183,20 @@ def test_a_worker_out_of_reach_is_replaced_its_late_answer_is_marked_and_it_is_e
 
 
 def memory_runs_out(folder: Path) -> None:
-    with closing(RayExecutor(str(folder), 1, 0, worker=SCRIPTED)) as executor:
+    """Whatever else uses the machine's memory may be in the way for a while, before the first trial and after it."""
+
+    def begun() -> RayExecutor | None:
+        with suppress(WorkerDiedError):
+            return RayExecutor(str(folder), 1, 0, worker=SCRIPTED)
+        return None
+
+    with closing(wait_for(begun)) as executor:
         executor.start("worker-0", job("eat"))
         [lost] = gather(executor, 1)
         assert isinstance(lost.result, Loss)
         assert lost.result.cause == "host_memory"
         assert "running low on memory" in lost.result.detail
-        attempts = iter(range(1, 20))  # whatever else uses the machine's memory may be in the way for a while
+        attempts = itertools.count(1)
 
         def came_back() -> bool:
             attempt = next(attempts)
@@ -202,7 +205,7 @@ def memory_runs_out(folder: Path) -> None:
             assert answer in [("worker-0", 0, attempt, end) for end in ("segment", "host_memory")]
             return answer[3] == "segment"
 
-        until(came_back)
+        wait_for(came_back)
 
 
 def test_a_worker_that_eats_its_nodes_memory_is_lost_for_it_and_comes_back(tmp_path: Path):
@@ -224,7 +227,7 @@ def preempted(folder: Path) -> None:
         with closing(RayExecutor(str(folder), 2, 0, worker=SCRIPTED)) as executor:
             worker = on(executor, node.node_id)
             executor.start(worker, job("hang", 6, attempt=1))
-            until((folder / "hanging").exists)
+            wait_for((folder / "hanging").exists)
             reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
             deadline = int(time.time() * 1000) + 60_000
             accepted, why = GcsClient(address=nodes.address).drain_node(node.node_id, reason, "taken back", deadline)
