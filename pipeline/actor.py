@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +35,7 @@ class Actor:
         """Make the worker, and return where it runs; `node_id` tells the name of this node when it is called here."""
         _ = self._worker
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        place = {"pid": os.getpid(), "node": socket.gethostname(), "node_id": node_id()}
+        place = {"pid": os.getpid(), "node_id": node_id()}
         return place | {"cuda_visible_devices": visible}
 
     def prepare(self, config: TrainConfig, extractor: str | None) -> Prepared:

@@ -25,29 +25,13 @@ from pipeline.ledger import study_names
 from pipeline.place import DEFAULT_STORE, Place, Study, open_study, tracking_uri
 from pipeline.safe_text import redact
 from pipeline.store import DiskStore, open_store
-from pipeline.upkeep import register, sync
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, Unreachable
+from trainers.errors import ConfigError, IntegrityError, Unreachable
 from trainers.registry import Kind, known
 
 if TYPE_CHECKING:
     from pipeline.artifacts import RunBundle
     from trainers.loop import Segment
-
-
-__all__ = [
-    "alone",
-    "bundle",
-    "catalogue",
-    "examine",
-    "needed_options",
-    "register",
-    "sample",
-    "serve_ui",
-    "sync",
-    "train_again",
-    "varied",
-]
 
 
 def needed_options(store: str, study: str) -> str:
@@ -169,18 +153,34 @@ def sample(
 
         samples = draw(model, tracking_uri(place), n, seed)
     else:
-        from pipeline.projection import trial_generator
-        from pipeline.rerun import weights_of
-
-        study = open_study(place)
-        trial = study.trial(model)
-        config, (_, shape) = trial.spec.config, trial_generator(study.book, trial)
-        weights = weights_of(study.book, study.store, trial, say)
+        config, shape, weights = _generator(place, model, say)
         samples, centres = draw_from(load_generator(config, shape, weights), config, n, seed), centres_of(config)
     try:
         write_png(samples, out, centres)
     except OSError as error:
         raise ConfigError(f"--out must be a file that can be written, but got --out {out}: {error.strerror}") from error
+
+
+def _generator(
+    place: Place, text: str, say: Callable[[str], None], seen: str = ""
+) -> tuple[TrainConfig, tuple[int, ...], bytes]:
+    """Return a trial's configuration, the shape of a sample and its best generator.
+
+    A search that runs removes a generator once the trial has a better one: the study is read again where that
+    happened since it was read, which `seen` tells, the generator that was missing.
+    """
+    from pipeline.projection import trial_generator
+    from pipeline.rerun import weights_of
+
+    study = open_study(place)
+    trial = study.trial(text)
+    digest, shape = trial_generator(study.book, trial)
+    try:
+        return trial.spec.config, shape, weights_of(study.book, study.store, trial, say)
+    except IntegrityError:
+        if digest == seen:
+            raise
+    return _generator(place, text, say, digest)
 
 
 def serve_ui(place: Place, port: int, say: Callable[[str], None]) -> int:
@@ -258,9 +258,9 @@ def examine(place: Place, address: str | None) -> list[dict[str, Any]]:
     store = place.store or DEFAULT_STORE
 
     def tracking() -> None:
-        from pipeline.mlflow_store import Tracker
+        from pipeline.mlflow_store import MlflowTracker
 
-        Tracker(place.tracking_uri, open_store(store), "doctor").check()
+        MlflowTracker(place.tracking_uri, open_store(store), "doctor").check()
 
     def on_worker(function: Callable[[], list[doctor.Check]]) -> list[doctor.Check]:
         from pipeline.ray_executor import RayExecutor

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from pipeline import keys
 from pipeline.messages import check_kinds, explain, located, located_errors, show, split
 from pipeline.records import NAME
-from pipeline.safe_text import holds_secret, redact
+from pipeline.safe_text import key_of_secret, redact
 from search_spaces import (
     ContradictionError,
     Space,
@@ -55,6 +55,13 @@ class RetryConfig(Part):
     checkpoint: Budget = 3
 
 
+_KEEP_OUT = (
+    "must not hold a password or a token, for the study keeps it: MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD are for a server, PGPASSWORD or the like for a database, AWS_* for a bucket; a variant "
+    "of your own reads what it needs from the environment"
+)
+
+
 class SearchConfig(Part):
     """A search: what is tried, how often, where it runs, and `train`, the user's overrides of TrainConfig.
 
@@ -69,7 +76,8 @@ class SearchConfig(Part):
     seed: int = Field(0, ge=0, lt=2**63)
     schedule: Literal["throughput", "reproducible"] = Field(
         "throughput",
-        description="reproducible: asks and halving depend neither on how fast a worker is nor on what dies",
+        description="reproducible: asks and halving depend neither on how fast a worker is nor on what dies, as long "
+        "as no trial uses up its `retries`",
     )
     max_hours: float | None = Field(None, gt=0)
     enqueue: tuple[dict[str, Scalar], ...] = Field((), description="configurations to try first")
@@ -93,15 +101,12 @@ class SearchConfig(Part):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{data}-{value.get('space', 'classic')}")
         return {**value, "study": name.lstrip("._-")[:128]}
 
-    @field_validator("store", "tracking_uri", "study_storage")
-    @classmethod
-    def _no_secret(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and holds_secret(value):
-            raise ValueError(
-                f"{info.field_name} must not hold a password, for the study keeps it: MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD are for a server, PGPASSWORD or the like for a database, AWS_* for a bucket"
-            )
-        return value
+    @model_validator(mode="after")
+    def _no_secret(self) -> SearchConfig:
+        own = self.model_dump(mode="json", exclude={"train"})
+        if key := key_of_secret({**own, **self.train}):
+            raise ValueError(f"{key} {_KEEP_OUT}")
+        return self
 
     @field_validator("train")
     @classmethod
@@ -180,7 +185,10 @@ def _check_training(
         tried = {key: f"space {branch.name!r} tries it; set {key} to fix it" for key in resolve(space, params)}
         places = tried | dict(sources)
         config = _train_config(search, space, params, 0, places)
-        check_kinds(train, keys.flatten(config.model_dump(mode="json")), places)
+        values = config.model_dump(mode="json")
+        check_kinds(train, keys.flatten(values), places)
+        if key := key_of_secret(values):  # of the space's own: what the user wrote was looked at before
+            raise ConfigError(located(f"{key} {_KEEP_OUT}", key, places))
         _check_metric(config, places)
 
 

@@ -56,7 +56,7 @@ def mend(tracking_uri: str, error: Exception, status: int) -> str:
         names = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         return f"it refuses the credentials ({status}); set {names}"
     if isinstance(error, ImportError):
-        return f"{text}; install the driver of that database"
+        return f"{text}; install the driver of that database, or the client of the place that holds its files"
     if urlsplit(tracking_uri).scheme.startswith("sqlite"):
         first = redact(text.splitlines()[0] if text else type(error).__name__)
         return f"{first[:300]}; move the file away, and `gansearch sync` makes it anew from the ledger"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.mlflow_runs import Connection, ask, process_uri  # before mlflow, whose environment it sets  # isort: skip
+# before mlflow, whose environment it sets
+from pipeline.mlflow_runs import Connection, ask, out_of_reach, process_uri, reached  # isort: skip
 
 import mlflow
 import numpy as np
@@ -78,13 +79,14 @@ def load_pyfunc(tracking_uri: str, model_uri: str) -> tuple[Callable[[Any], Any]
         Unreachable: MLflow does not answer.
     """
     ask(tracking_uri)
-    try:
-        with process_uri(tracking_uri):
+    with reached(tracking_uri), process_uri(tracking_uri):
+        try:
             model = mlflow.pyfunc.load_model(model_uri)
-    except MlflowException as error:
-        mend = "`gansearch register` makes one"
-        where = redact(tracking_uri)
-        raise UserError(f"model {model_uri} cannot be loaded from {where}: {error.message}; {mend}") from error
+        except MlflowException as error:
+            if out_of_reach(error):
+                raise
+            told = f"model {model_uri} cannot be loaded from {redact(tracking_uri)}: {redact(error.message)}"
+            raise UserError(f"{told}; `gansearch register` makes one") from error
     return model.predict, dict(model.metadata.metadata or {})
 
 

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipeline.mlflow_process import environment, mend  # before mlflow, which reads the environment  # isort: skip
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from pipeline.database_file import DatabaseFile, database_file
 from pipeline.mirror import Numbers, Run, Texts
-from pipeline.projection import STUDY_UID, TrackerGoneError, milliseconds
+from pipeline.projection import STUDY_UID, milliseconds
 from pipeline.safe_text import redact
-from trainers.errors import ConfigError, Unreachable
+from trainers.errors import Unreachable
 
 MOST_RUNS = 50_000  # that MLflow gives at once
 _PROCESS = threading.RLock()  # MLflow logs and loads models by a tracking URI that the whole process shares
@@ -40,25 +40,7 @@ class Connection:
         self.tracking_uri = tracking_uri
         self._study = study
         self._artifacts = artifacts
-        self._file = database_file(tracking_uri)
-        self._seen: tuple[int, int] | None = None  # which file it was
-
-    def see(self) -> None:
-        """Look whether MLflow's own database file is still the one that was written.
-
-        Raises:
-            TrackerGoneError: it was removed; a connection that is open would go on writing into nothing.
-        """
-        if self._file is None:
-            return
-        try:
-            found = self._file.stat()
-        except FileNotFoundError:
-            found = None
-        now = None if found is None else (found.st_dev, found.st_ino)
-        if self._seen is not None and now != self._seen:
-            raise TrackerGoneError(f"MLflow's database {self._file} was removed while it was in use")
-        self._seen = now
+        self.file = DatabaseFile("MLflow's", "tracking_uri", tracking_uri)
 
     @cached_property
     def client(self) -> mlflow.MlflowClient:
@@ -82,20 +64,6 @@ class Connection:
         self.__dict__.pop("experiment", None)
 
 
-def database_file(tracking_uri: str) -> Path | None:
-    """Return the file of an SQLite URI; None for a server.
-
-    Raises:
-        ConfigError: it names no file: a database in memory is gone with its thread.
-    """
-    parts = urlsplit(tracking_uri)
-    if parts.scheme.partition("+")[0] != "sqlite":
-        return None
-    if parts.path in ("", "/", "/:memory:"):
-        raise ConfigError(f"tracking_uri must name a file, such as sqlite:////data/mlflow.db, but got {tracking_uri!r}")
-    return Path(parts.path.removeprefix("/"))
-
-
 def connect(tracking_uri: str) -> mlflow.MlflowClient:
     """Return a client of MLflow's runs and registry."""
     return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
@@ -107,16 +75,36 @@ def ask(tracking_uri: str, *, impatient: bool = False) -> None:
     Args:
         tracking_uri: where MLflow is.
         impatient: wait for 5 seconds at most, and try once.
+
+    Raises:
+        ConfigError: it is no URL, or that of a database in memory.
     """
+    database_file("tracking_uri", tracking_uri)
     hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"} if impatient else {}
+    with reached(tracking_uri), environment(**hasty):
+        connect(tracking_uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def reached(tracking_uri: str) -> Iterator[None]:
+    """Raise Unreachable, with the mend, for whatever MLflow's client raises while the context lasts.
+
+    `for_good` is set where MLflow refuses what it is asked, or where nothing can be asked by such a URI.
+    """
     try:
-        with environment(**hasty):
-            connect(tracking_uri).search_experiments(max_results=1)
+        yield
     except (MlflowException, OSError, SQLAlchemyError, ImportError) as error:  # the last: a database's driver
         status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
-        raise Unreachable(
-            f"MLflow at {redact(tracking_uri)} cannot be used: {mend(tracking_uri, error, status)}"
-        ) from error
+        for_good = status in (400, 401, 403) or isinstance(error, ImportError | ArgumentError | InvalidUrlException)
+        told = f"MLflow at {redact(tracking_uri)} cannot be used: {mend(tracking_uri, error, status)}"
+        raise Unreachable(told, for_good=for_good) from error
+
+
+def out_of_reach(error: MlflowException) -> bool:
+    """Whether MLflow's server refuses us or does not answer; else it answered, and has not what was asked for."""
+    status = error.get_http_status_code()
+    failed = isinstance(error, RestException) or error.message.startswith("API request to")
+    return status in (401, 403) or (status >= 500 and failed)  # noqa: PLR2004 - HTTP's own number
 
 
 @contextmanager

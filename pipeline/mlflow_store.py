@@ -10,12 +10,13 @@ from typing import Any
 
 from pipeline.mlflow_registry import MlflowModels  # before mlflow, whose environment it sets  # isort: skip
 
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts import EXTRACTOR, NEEDED, RunBundle, read_bundle
 from pipeline.book import Book, Trial
 from pipeline.mirror import Mirror
-from pipeline.mlflow_runs import Connection, MlflowRuns, ask, connect
+from pipeline.mlflow_runs import Connection, MlflowRuns, ask, connect, out_of_reach, reached
 from pipeline.projection import ModelVersion, Outcome
 from pipeline.projector import Shown
 from pipeline.records import RunRecord
@@ -25,7 +26,7 @@ from pipeline.store import DiskStore, Store
 from trainers.errors import ConfigError, IntegrityError, StateConflict, UserError
 
 
-class Tracker:
+class MlflowTracker:
     """A study in MLflow; what is there is found by its tags, so showing it again changes nothing."""
 
     def __init__(self, tracking_uri: str | None, store: Store, study: str) -> None:
@@ -53,9 +54,11 @@ class Tracker:
         """Ask MLflow for something, with little patience.
 
         Raises:
-            Unreachable: it does not answer, or refuses (401, 403); the message names the URI and the mend.
+            Unreachable: it does not answer, or refuses (401, 403); the message names the URI and the mend, and
+                `for_good` says whether waiting is of no use.
         """
         ask(self.tracking_uri, impatient=True)
+        self.mlflow.file.see()
 
     def show(self, book: Book, trial: int | None, began: float) -> Shown:
         """See `pipeline.projector.Tracker.show`."""
@@ -71,11 +74,12 @@ class Tracker:
             broken += self._shelf.show(book, lambda trial: self._run_of(book, trial))
         return next(iter(broken), None)
 
-    # -- the registry, for `pipeline.registry.Registrar` ---------------------------------------------------------------
+    # -- the registry, for `pipeline.registry.Registrar`: each method raises Unreachable where MLflow is gone ----------
 
     def version_by_alias(self, name: str, alias: str) -> ModelVersion | None:
         """Return the version of a registered model that an alias names, or None."""
-        return self._shelf.by_alias(name, alias)
+        with reached(self.tracking_uri):
+            return self._shelf.by_alias(name, alias)
 
     def log_generator(self, book: Book, trial: Trial) -> str:
         """Return the id of the MLflow model of a trial's best EMA generator; it is logged unless it is there.
@@ -83,28 +87,32 @@ class Tracker:
         Raises:
             StateConflict: MLflow does not know the trial yet.
         """
-        run_id = self._run_of(book, trial)
-        if run_id is None:
-            raise StateConflict(f"MLflow does not know trial {trial.number} yet: run `gansearch sync` first")
-        return self._shelf.model(book, trial, run_id)
+        with reached(self.tracking_uri):
+            run_id = self._run_of(book, trial)
+            if run_id is None:
+                raise StateConflict(f"MLflow does not know trial {trial.number} yet: run `gansearch sync` first")
+            return self._shelf.model(book, trial, run_id)
 
     def drop_generator(self, book: Book, trial: Trial) -> None:
         """Remove the model of a trial that no gate let in, unless it is shown for another reason."""
-        self._shelf.drop(book, trial)
+        with reached(self.tracking_uri):
+            self._shelf.drop(book, trial)
 
     def create_version(
         self, book: Book, trial: Trial, model_id: str, name: str, gates: Sequence[Mapping[str, Any]]
     ) -> int:
         """Return the version of a registered model that holds a logged one; it is made where it is missing."""
-        return self._shelf.version(book, trial, model_id, name, gates)
+        with reached(self.tracking_uri):
+            return self._shelf.version(book, trial, model_id, name, gates)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let an alias name a version."""
-        self._shelf.set_alias(name, alias, version)
+        with reached(self.tracking_uri):
+            self._shelf.set_alias(name, alias, version)
 
     def show_registrations(self, book: Book) -> IntegrityError | None:
         """Show the generators that the book says are registered, as `finish` does, and leave the runs' states."""
-        with self._retryable():
+        with reached(self.tracking_uri), self._retryable():
             broken: list[IntegrityError] = []
             self._mirror.show_generators(book, broken)
             broken += self._shelf.show(book, lambda trial: self._run_of(book, trial))
@@ -116,10 +124,10 @@ class Tracker:
 
     @contextmanager
     def _retryable(self) -> Iterator[None]:
-        self.mlflow.see()
+        self.mlflow.file.see()
         try:
             yield
-            self.mlflow.see()
+            self.mlflow.file.see()
         except BaseException:
             self._mirror.forget()
             self.mlflow.forget()
@@ -134,12 +142,19 @@ def read_run(tracking_uri: str, run_id: str) -> RunBundle:
         Unreachable: MLflow does not answer.
     """
     ask(tracking_uri)
-    client = connect(tracking_uri)
-    try:
-        listed = {file.path for file in client.list_artifacts(run_id)}
-        with tempfile.TemporaryDirectory() as folder:
-            wanted = sorted(listed & {*NEEDED, EXTRACTOR})
-            files = {path: Path(client.download_artifacts(run_id, path, folder)).read_bytes() for path in wanted}
-    except MlflowException as error:
-        raise UserError(f"run {run_id} cannot be read from {redact(tracking_uri)}: {error.message}") from error
+    with reached(tracking_uri):
+        try:
+            files = _downloaded(connect(tracking_uri), run_id)
+        except MlflowException as error:
+            if out_of_reach(error):
+                raise
+            told = f"run {run_id} cannot be read from {redact(tracking_uri)}: {redact(error.message)}"
+            raise UserError(told) from error
     return read_bundle(run_id, files)
+
+
+def _downloaded(client: MlflowClient, run_id: str) -> dict[str, bytes]:
+    listed = {file.path for file in client.list_artifacts(run_id)}
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = sorted(listed & {*NEEDED, EXTRACTOR})
+        return {path: Path(client.download_artifacts(run_id, path, folder)).read_bytes() for path in wanted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline.book import Book, Trial
 from pipeline.config import SearchConfig, search_space
+from pipeline.database_file import DatabaseFile
 from pipeline.projection import STATE, STUDY_UID, TRIAL_KEY, Outcome
 from pipeline.projector import Shown
 from pipeline.records import StudyRecord
@@ -28,6 +29,7 @@ from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreacha
 
 OUTCOME = "gansearch.outcome"
 PARAMS = "gansearch.params"  # of a trial that does not fit into what is searched now
+REFUSALS = ("authentication failed", "Access denied", "no pg_hba.conf entry")  # PostgreSQL's and MySQL's
 PATIENCE = 5  # seconds to wait for a database server's answer to a connection
 
 
@@ -49,8 +51,12 @@ class StudyStorage:
         Args:
             url: of a database, as SQLAlchemy writes it.
             study: its name, there too.
+
+        Raises:
+            ConfigError: the database is in memory.
         """
         self.tracking_uri = url
+        self._file = DatabaseFile("Optuna's", "study_storage", url)
         self._name = study
         self._study: optuna.Study | None = None
         self._entries: dict[int, _Entry] = {}  # by trial number
@@ -62,18 +68,48 @@ class StudyStorage:
 
         Raises:
             ConfigError: the URL cannot be understood, or its database needs a package that is not installed.
+            Unreachable: the database does not answer, or refuses us, which `for_good` tells.
+        """
+        with self._reached():
+            self._storage.get_all_studies()
+        self._file.see()
+
+    def check_owner(self, uid: str | None) -> None:
+        """Look whether the database has another study of the name.
+
+        Args:
+            uid: of the study that will be shown; None is one that has not begun, so that none of the name may be there.
+
+        Raises:
+            StateConflict: it has.
             Unreachable: the database does not answer.
         """
+        with self._reached():
+            found = next((one for one in self._storage.get_all_studies() if one.study_name == self._name), None)
+            if found is not None and found.user_attrs.get(STUDY_UID) != uid:
+                self._refuse_unless_empty(found.user_attrs, self._storage.get_n_trials(found._study_id))
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
         where = redact(self.tracking_uri)
         try:
-            self._storage.get_all_studies()
+            yield
         except (ArgumentError, ImportError) as error:  # SQLAlchemy imports a database's driver by the URL
             rule = "must be a database's URL whose driver is installed, such as sqlite:////data/optuna.db"
-            raise ConfigError(f"study_storage {rule}, but got study_storage={where!r}: {error}") from error
+            told = f"study_storage {rule}, but got study_storage={where!r}: {redact(str(error))}"
+            raise ConfigError(told) from error
         except (SQLAlchemyError, OSError, RuntimeError, optuna.exceptions.OptunaError) as error:
             first = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
             mend = "start its server, or set study_storage to null"
-            raise Unreachable(f"Optuna's database {where} cannot be used: {first[:300]}; {mend}") from error
+            told = f"Optuna's database {where} cannot be used: {first[:300]}; {mend}"
+            raise Unreachable(told, for_good=any(sign in str(error) for sign in REFUSALS)) from error
+
+    def _refuse_unless_empty(self, attrs: Mapping[str, object], trials: int) -> None:
+        """Raise StateConflict for a study that is somebody else's; one without a mark and a trial is nobody's."""
+        if STUDY_UID in attrs or trials:
+            where = redact(self.tracking_uri)
+            mend = f"rename it, or delete it (optuna delete-study --study-name {self._name}), or use another --study"
+            raise StateConflict(f"{where} has another study of the name {self._name!r}; {mend}")
 
     def show(self, book: Book, trial: int | None, began: float) -> Shown:
         """See `pipeline.projector.Tracker.show`; earlier trials that are missing come first, for Optuna counts them."""
@@ -103,11 +139,17 @@ class StudyStorage:
 
     @contextmanager
     def _retryable(self) -> Iterator[None]:
-        """Look everything up again after a call that failed, but may have worked, with only its answer lost."""
+        """Look everything up again after a call that failed, but may have worked, with only its answer lost.
+
+        Raises:
+            TrackerGoneError: the database's file was removed.
+        """
+        self._file.see()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 yield
+            self._file.see()
         except BaseException:
             self._study, self._entries, self._dimensions = None, {}, {}
             raise
@@ -129,14 +171,10 @@ class StudyStorage:
     def _load(self, record: StudyRecord) -> optuna.Study:
         """Return the study of that name if it is this one; raise StateConflict if it is somebody else's."""
         study = optuna.create_study(storage=self._storage, study_name=self._name, load_if_exists=True)
-        uid = study.user_attrs.get(STUDY_UID)
-        if uid is None and not study.get_trials(deepcopy=False):
+        if study.user_attrs.get(STUDY_UID) != record.uid:
+            self._refuse_unless_empty(study.user_attrs, len(study.get_trials(deepcopy=False)))
             study.set_metric_names([record.metric])
             study.set_user_attr(STUDY_UID, record.uid)
-        elif uid != record.uid:
-            where = redact(self.tracking_uri)
-            mend = f"rename it, or delete it (optuna delete-study --study-name {self._name}), or use another --study"
-            raise StateConflict(f"{where} has another study of the name {self._name!r}; {mend}")
         return study
 
     def _remember(self, trial: FrozenTrial) -> None:

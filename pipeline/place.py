@@ -13,7 +13,7 @@ from pipeline.store import DiskStore, Store, open_store
 from trainers.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from pipeline.mlflow_store import Tracker
+    from pipeline.mlflow_store import MlflowTracker
 
 DEFAULT_STORE = "./gansearch-store"
 
@@ -60,11 +60,11 @@ class Study:
         told = f"study {self.name!r} has no trial {short(text)!r}{hint}"
         raise ConfigError(f"{told} (trials: {there}; `gansearch trials`)")
 
-    def tracker(self) -> Tracker:
+    def tracker(self) -> MlflowTracker:
         """Return the study in MLflow, once MLflow has answered."""
-        from pipeline.mlflow_store import Tracker
+        from pipeline.mlflow_store import MlflowTracker
 
-        tracker = Tracker(self.tracking_uri, self.store, self.name)
+        tracker = MlflowTracker(self.tracking_uri, self.store, self.name)
         tracker.check()
         return tracker
 

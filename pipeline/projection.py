@@ -77,7 +77,7 @@ def study_params(book: Book) -> dict[str, str]:
 def trial_params(spec: TrialSpec) -> dict[str, str]:
     """Return a trial's parameters: its resolved configuration, and the branch of the space that was chosen."""
     branch = {"space": str(spec.params["space"])} if "space" in spec.params else {}
-    return flatten(spec.config.model_dump(mode="json")) | branch
+    return flatten(redact(spec.config.model_dump(mode="json"))) | branch
 
 
 def run_name(spec: TrialSpec) -> str:

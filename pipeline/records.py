@@ -1,4 +1,4 @@
-"""TrialSpec, journal records, TrialState, Outcome: the words that every other file speaks."""
+"""TrialSpec, TrialState, journal records: the words that every other file speaks."""
 
 from __future__ import annotations
 

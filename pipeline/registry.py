@@ -22,7 +22,7 @@ TRIED = 7  # samples drawn to see that a generator works; not the batch that it 
 
 
 class Registrar(Protocol):
-    """The part of `pipeline.mlflow_store.Tracker` that registering needs."""
+    """The part of `pipeline.mlflow_store.MlflowTracker` that registering needs."""
 
     tracking_uri: str
 

@@ -127,12 +127,8 @@ def weights_of(book: Book, store: Store, trial: Trial, say: Callable[[str], None
     return weights
 
 
-def check_data(bundle: RunBundle) -> None:
-    """Raise StateConflict if the data set here is not the one that was trained on."""
-    _check_data(bundle.spec.config, bundle.data)
-
-
 def _check_data(config: TrainConfig, trained_on: Mapping[str, Any]) -> None:
+    """Raise StateConflict if the data set here is not the one that was trained on."""
     here, recorded = data.load(config.data).digest, trained_on.get("digest")
     if recorded != here:
         raise StateConflict(
@@ -149,7 +145,7 @@ def verify(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], No
         config: what to train; the recorded configuration, unless a difference is wanted.
         watch: is shown each segment.
     """
-    check_data(bundle)
+    _check_data(bundle.spec.config, bundle.data)
     compared, difference, scores = 0, None, dict[int, dict[str, Any]]()
     environment = describe(config, configure(config))
     same = environment == bundle.environment

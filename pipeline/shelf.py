@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,9 +16,12 @@ from pipeline.projection import (
     version_note,
     version_tags,
 )
+from pipeline.records import RegistrationRecord
 from pipeline.store import Store
 from trainers.config import TrainConfig
 from trainers.errors import IntegrityError
+
+logger = logging.getLogger(__name__)
 
 
 class Models(Protocol):
@@ -61,11 +65,14 @@ class Shelf:
         """Prepare to show the generators that are in `store`; nothing is contacted before the first call."""
         self._models = models
         self._store = store
+        self._told: set[tuple[str, int]] = set()  # registrations whose version has another number now
 
     def show(self, book: Book, run_of: Callable[[Trial], str | None]) -> list[IntegrityError]:
         """Make models, versions and aliases say what the book says, and return what was not there to show.
 
         An alias that names another study's version is left alone: which of the two came last is in neither's ledger.
+        A version that is made anew may have another number, if the name has versions that this book does not know, or
+        had some: then a line is logged. Its tags say whose generator it is.
 
         Args:
             book: of the study.
@@ -84,11 +91,19 @@ class Shelf:
                 trial = book.trials[record.trial]
                 version = self.version(book, trial, made[record.trial], record.model, record.gates)
                 newest[record.model, record.alias] = version
+                self._tell_number(record, version)
         for (name, alias), version in newest.items():
             now = self.by_alias(name, alias)
             if now is None or (now.version != version and _ours(book, now)):
                 self._models.set_alias(name, alias, version)
         return broken
+
+    def _tell_number(self, record: RegistrationRecord, version: int) -> None:
+        """Say once that a version has come back under another number, which MLflow alone gives."""
+        if version != record.version and (record.model, record.trial) not in self._told:
+            self._told.add((record.model, record.trial))
+            told = "trial %d is version %d of %s in MLflow now; it was version %d when it was registered"
+            logger.warning(told, record.trial, version, record.model, record.version)
 
     def model(self, book: Book, trial: Trial, run_id: str) -> str:
         """Return the id of the model of a trial's best generator; it is made where it is missing."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.disk_store import DiskStore
-from pipeline.store_port import MissingObject, NameTaken, Store, checked_name, is_segment
+from pipeline.store_port import MissingObject, NameTaken, Store
 from trainers.errors import ConfigError, Unreachable
 
-__all__ = ["DiskStore", "MissingObject", "NameTaken", "Store", "checked_name", "is_segment", "open_store"]
+__all__ = ["DiskStore", "MissingObject", "NameTaken", "Store", "open_store"]
 
 
 def open_store(uri: str | Path, *, create: bool = True) -> Store:

@@ -171,7 +171,7 @@ class _Models:
 
 
 class MemoryMlflowTracker:
-    """What `pipeline.mlflow_store.Tracker` does, with our own mirror and shelf, on a MemoryMlflow."""
+    """What `pipeline.mlflow_store.MlflowTracker` does, with our own mirror and shelf, on a MemoryMlflow."""
 
     tracking_uri = "memory://"
 

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 
 from pipeline.book import Book
-from pipeline.mlflow_store import Tracker
+from pipeline.mlflow_store import MlflowTracker
 from pipeline.records import Record, TrialState
 from pipeline.store import DiskStore, open_store
 from tests.fakes import shown
@@ -31,7 +31,7 @@ def mlflow_store(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Di
     """A store with an MLflow database without a study; making one takes seconds, so it is made once and copied."""
     if not _empty:
         first = open_store(tmp_path_factory.mktemp("empty"))
-        Tracker(None, first, "digits").check()
+        MlflowTracker(None, first, "digits").check()
         _empty.append(first.path / "mlflow.db")
     opened = open_store(tmp_path / "a store")
     shutil.copy(_empty[0], opened.path)
@@ -43,7 +43,7 @@ def records_of(store: DiskStore, *states: TrialState | None, **more: Any) -> lis
     return [shown.study(store, **more), *itertools.chain.from_iterable(trials)]
 
 
-def show_all(tracker: Tracker, book: Book, outcome: str | None = None) -> None:
+def show_all(tracker: MlflowTracker, book: Book, outcome: str | None = None) -> None:
     tracker.show(book, None, 1000.0)
     for number in book.trials:
         tracker.show(book, number, 1001.0 + number)
@@ -51,7 +51,7 @@ def show_all(tracker: Tracker, book: Book, outcome: str | None = None) -> None:
         tracker.finish(book, outcome)
 
 
-def runs_of(tracker: Tracker) -> dict[str, Any]:
+def runs_of(tracker: MlflowTracker) -> dict[str, Any]:
     """MLflow's active runs by their trial's number, and the study's as "study"."""
     found = tracker.mlflow.client.search_runs([tracker.mlflow.experiment], max_results=1000)
     keyed = {run.data.tags.get("gansearch.number", "study"): run for run in found}
@@ -59,13 +59,13 @@ def runs_of(tracker: Tracker) -> dict[str, Any]:
     return keyed
 
 
-def files_of(tracker: Tracker, run_id: str) -> dict[str, str]:
+def files_of(tracker: MlflowTracker, run_id: str) -> dict[str, str]:
     root = Path(tracker.mlflow.client.download_artifacts(run_id, ""))
     found = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
-def dump(tracker: Tracker) -> dict[str, Any]:
+def dump(tracker: MlflowTracker) -> dict[str, Any]:
     """Everything that MLflow holds of a study, but for ids of its own making."""
     result: dict[str, Any] = {}
     for key, run in runs_of(tracker).items():
@@ -82,7 +82,7 @@ def dump(tracker: Tracker) -> dict[str, Any]:
     return result
 
 
-def shelf_of(tracker: Tracker) -> dict[str, Any]:
+def shelf_of(tracker: MlflowTracker) -> dict[str, Any]:
     """All models, versions and aliases that MLflow holds, but for ids of its own making; a file as name and size."""
     client, runs = tracker.mlflow.client, {run.info.run_id: key for key, run in runs_of(tracker).items()}
     models, names = {}, {}
@@ -98,5 +98,5 @@ def shelf_of(tracker: Tracker) -> dict[str, Any]:
     return {"models": sorted(models.values()), "registered": names}
 
 
-def models_of(tracker: Tracker) -> list[Any]:
+def models_of(tracker: MlflowTracker) -> list[Any]:
     return list(tracker.mlflow.client.search_logged_models([tracker.mlflow.experiment]))

@@ -16,7 +16,7 @@ import torch
 
 from pipeline import registry
 from pipeline.book import Book
-from pipeline.mlflow_store import Tracker
+from pipeline.mlflow_store import MlflowTracker
 from pipeline.models import draw
 from pipeline.records import TrialState
 from pipeline.store import DiskStore
@@ -52,7 +52,7 @@ def outside(script: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[s
 
 def test_a_model_loads_where_this_project_is_not_installed(store, tmp_path):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     uri = f"models:/{tracker.log_generator(book, book.trials[0])}"
     done = outside(OUTSIDE, tracker.tracking_uri, uri, cwd=tmp_path)
@@ -66,7 +66,7 @@ def test_a_model_loads_where_this_project_is_not_installed(store, tmp_path):
 
 def test_the_best_three_of_a_finished_study_become_models_once(store):
     book = shown.book_of(records_of(store, *[TrialState.COMPLETED] * 4, TrialState.PRUNED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book, "suspended")
     assert models_of(tracker) == [], "a search that goes on later has no models yet"
     book.apply(shown.finish(0, 1, 2))
@@ -78,7 +78,7 @@ def test_the_best_three_of_a_finished_study_become_models_once(store):
 
 def test_a_model_that_was_logged_in_part_is_logged_again(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     tags = {"gansearch.generator": book.trials[0].best.result.generator, "gansearch.trial_key": "u1/0"}
     mlflow.set_tracking_uri(tracker.tracking_uri)
@@ -88,7 +88,9 @@ def test_a_model_that_was_logged_in_part_is_logged_again(store):
     assert [f"models:/{model.model_id}" for model in models_of(tracker)] == [uri]
 
 
-def register(tracker: Tracker, book: Book, store: DiskStore, number: int | None = None, **more: Any) -> dict[str, Any]:
+def register(
+    tracker: MlflowTracker, book: Book, store: DiskStore, number: int | None = None, **more: Any
+) -> dict[str, Any]:
     trial = None if number is None else book.trials[number]
     options = {"name": "gan", "alias": "Champion", "dry_run": False} | more
     done = registry.register(tracker, book, store, trial, **options)
@@ -101,7 +103,7 @@ def register(tracker: Tracker, book: Book, store: DiskStore, number: int | None 
 
 def test_a_better_trial_becomes_a_version_and_takes_the_alias(store):
     book = shown.book_of(records_of(store, *[TrialState.COMPLETED] * 2))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     assert register(tracker, book, store, 1, dry_run=True)["version"] is None
     assert models_of(tracker) == [], "a dry run logs nothing"
@@ -125,7 +127,7 @@ def test_a_better_trial_becomes_a_version_and_takes_the_alias(store):
 
 def test_a_registration_that_died_before_its_alias_makes_no_second_version(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     register(tracker, book, store)
     tracker.mlflow.client.delete_registered_model_alias("gan", "champion")
@@ -135,12 +137,12 @@ def test_a_registration_that_died_before_its_alias_makes_no_second_version(store
 def test_a_trial_that_mlflow_does_not_know_is_not_registered(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
     with pytest.raises(StateConflict, match="run `gansearch sync` first"):
-        register(Tracker(None, store, "digits"), book, store)
+        register(MlflowTracker(None, store, "digits"), book, store)
 
 
 def test_a_registered_model_draws_what_its_trial_draws(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     register(tracker, book, store)
     generator = load_generator(shown.CONFIG, shown.SHAPE, store.get(book.trials[0].best.result.generator))

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline import registry
 from pipeline.mlflow_process import ui_command
-from pipeline.mlflow_store import Tracker, read_run
+from pipeline.mlflow_store import MlflowTracker, read_run
 from pipeline.projection import TrackerGoneError
 from pipeline.records import TrialState
 from pipeline.store import DiskStore
@@ -82,9 +82,10 @@ def test_a_server_that_refuses_is_seen_before_training(refusing, status, body, m
     uri = refusing(status, body)
     began = time.monotonic()
     with pytest.raises(Unreachable, match=mend) as error:
-        Tracker(uri, MemoryStore(), "digits").check()
+        MlflowTracker(uri, MemoryStore(), "digits").check()
     assert uri in str(error.value)
     assert error.value.exit_code == 4
+    assert error.value.for_good is (status in (401, 403)), "whether a search that is resumed must not go on"
     assert time.monotonic() - began < 30
 
 
@@ -92,38 +93,52 @@ def test_a_server_that_is_not_there_is_seen_soon_and_its_password_is_not_shown()
     uri = f"http://me:secret@127.0.0.1:{free_port()}"
     began = time.monotonic()
     with pytest.raises(Unreachable, match="start the server") as error:
-        Tracker(uri, MemoryStore(), "digits").check()
+        MlflowTracker(uri, MemoryStore(), "digits").check()
     assert time.monotonic() - began < 30
     assert "secret" not in str(error.value)
+    assert not error.value.for_good
+
+
+@pytest.mark.parametrize("uri", ["nosuch://host/x", "http://no such/", "postgresql+nosuchdriver://me:secret@h/d"])
+def test_a_uri_that_nothing_can_be_asked_by_is_refused_for_good(uri):
+    with pytest.raises(Unreachable) as error:
+        MlflowTracker(uri, MemoryStore(), "digits").check()
+    assert "secret" not in str(error.value)
+    assert error.value.for_good
+
+
+def test_a_text_that_is_no_uri_is_refused():
+    with pytest.raises(ConfigError, match="tracking_uri must be a URL"):
+        MlflowTracker("http://[bad", MemoryStore(), "digits")
 
 
 def test_a_store_without_a_directory_needs_a_uri():
     with pytest.raises(ConfigError, match="tracking_uri must be given"):
-        Tracker(None, MemoryStore(), "digits")
+        MlflowTracker(None, MemoryStore(), "digits")
 
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
 def test_a_database_in_memory_is_refused(uri):
     with pytest.raises(ConfigError, match="must name a file"):
-        Tracker(uri, MemoryStore(), "digits")
+        MlflowTracker(uri, MemoryStore(), "digits")
 
 
 def test_a_database_without_its_driver_is_seen_before_training():
     with pytest.raises(Unreachable, match="install the driver of that database"):
-        Tracker("mysql+pymysql://u@127.0.0.1:9/x", MemoryStore(), "digits").check()
+        MlflowTracker("mysql+pymysql://u@127.0.0.1:9/x", MemoryStore(), "digits").check()
 
 
 def test_a_broken_file_has_another_mend_than_a_server(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is no database" * 99)
     with pytest.raises(Unreachable, match="move the file away, and `gansearch sync` makes it anew"):
-        Tracker(f"sqlite:///{tmp_path}/mlflow.db", MemoryStore(), "digits").check()
+        MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db", MemoryStore(), "digits").check()
 
 
 def test_a_file_that_is_removed_while_it_is_in_use_is_noticed(tmp_path):
     store = DiskStore(tmp_path / "store")
     store.prepare()
     book = shown.book_of([shown.study(store), *shown.trial(store, 0)])
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     tracker.show(book, None, 1000.0)
     (tmp_path / "store" / "mlflow.db").unlink()
     with pytest.raises(TrackerGoneError, match=r"mlflow\.db was removed while it was in use"):
@@ -132,12 +147,12 @@ def test_a_file_that_is_removed_while_it_is_in_use_is_noticed(tmp_path):
 
 QUIET = """
 import sys
-from pipeline.mlflow_store import Tracker
+from pipeline.mlflow_store import MlflowTracker
 from pipeline.store import open_store
 from tests.fakes import shown
 store = open_store(sys.argv[1])
 book = shown.book_of([shown.study(store), *shown.trial(store, 0), shown.finish(0)])
-tracker = Tracker(None, store, "digits")
+tracker = MlflowTracker(None, store, "digits")
 tracker.check()
 tracker.show(book, None, 1000.0)
 tracker.show(book, 0, 1001.0)
@@ -179,7 +194,7 @@ def wait_until_answering(uri: str, process: subprocess.Popen[bytes]) -> None:
     while True:
         assert process.poll() is None, "the server ended"
         try:
-            Tracker(uri, MemoryStore(), "digits").check()
+            MlflowTracker(uri, MemoryStore(), "digits").check()
         except Unreachable:
             assert time.monotonic() < deadline, "the server never answered"
             time.sleep(0.2)
@@ -191,10 +206,10 @@ def wait_until_answering(uri: str, process: subprocess.Popen[bytes]) -> None:
 def test_a_server_is_shown_the_same_and_nothing_on_stdout(server, tmp_path, capfd):
     far = MemoryStore()  # a store that the server cannot see
     records = [shown.study(far), *shown.trial(far, 0), *shown.trial(far, 1, TrialState.DIVERGED), shown.finish(0)]
-    book, tracker = shown.book_of(records), Tracker(server, far, "digits")
+    book, tracker = shown.book_of(records), MlflowTracker(server, far, "digits")
     show_all(tracker, book, "finished")
     before = dump(tracker)
-    show_all(Tracker(server, far, "digits"), book, "finished")
+    show_all(MlflowTracker(server, far, "digits"), book, "finished")
     assert dump(tracker) == before
     assert before["0"][-1]["generator.safetensors"] == book.trials[0].best.result.generator
     assert read_run(server, runs_of(tracker)["0"].info.run_id).spec == book.trials[0].spec

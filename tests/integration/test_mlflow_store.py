@@ -12,7 +12,7 @@ import mlflow
 import pytest
 
 from pipeline.book import Book
-from pipeline.mlflow_store import Tracker, read_run
+from pipeline.mlflow_store import MlflowTracker, read_run
 from pipeline.projector import Projector
 from pipeline.records import BudgetRecord, DecisionRecord, TrialState
 from pipeline.store import open_store
@@ -28,7 +28,7 @@ pytestmark = MARKS
 
 def test_a_study_is_shown_whole(store):
     book = shown.book_of(records_of(store, *STATES))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     runs = runs_of(tracker)
     parent = runs.pop("study")
@@ -50,7 +50,7 @@ def test_a_study_is_shown_whole(store):
 
 def test_a_trials_run_has_its_numbers_its_pictures_and_its_files(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED, TrialState.DIVERGED, TrialState.FAILED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     runs = runs_of(tracker)
     run = runs["0"]
@@ -80,7 +80,7 @@ def test_a_trials_run_has_its_numbers_its_pictures_and_its_files(store):
 
 def test_showing_again_changes_nothing(store):
     book = shown.book_of([*records_of(store, *STATES), shown.finish(0), shown.registration(0, 1)])
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book, "finished")
     before, shelf = dump(tracker), shelf_of(tracker)
     assert before["study"][0][1:] == ("FINISHED", 1_000_000, 1_900_000)
@@ -88,7 +88,7 @@ def test_showing_again_changes_nothing(store):
     assert not any("generator.safetensors" in before[key][-1] for key in "123")
     show_all(tracker, book, "finished")
     assert (dump(tracker), shelf_of(tracker)) == (before, shelf)
-    again = Tracker(None, store, "digits")
+    again = MlflowTracker(None, store, "digits")
     show_all(again, book, "finished")
     assert (dump(again), shelf_of(again)) == (before, shelf)
     assert len(models_of(again)) == 1
@@ -99,7 +99,7 @@ def test_a_lost_mlflow_is_made_anew_from_records_and_blobs(store, tmp_path):
     versions = [(3, 1), (1, 2), (0, 3)]
     registered = [shown.registration(number, version) for number, version in versions]
     records = [*records_of(store, *states), shown.finish(0, 1, 2), *registered, shown.registration(1, 2, alias="old")]
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, shown.book_of(records), "finished")
     before, shelf = dump(tracker), shelf_of(tracker)
     assert [model[0] for model in shelf["models"]] == ["0", "1", "2", "3"]
@@ -108,15 +108,15 @@ def test_a_lost_mlflow_is_made_anew_from_records_and_blobs(store, tmp_path):
     # Elsewhere, since one process keeps a deleted database open.
     elsewhere = open_store(tmp_path / "elsewhere")
     shutil.copytree(store.path / "blobs", elsewhere.path / "blobs")
-    projector = Projector(records, Tracker(None, elsewhere, "digits"))
+    projector = Projector(records, MlflowTracker(None, elsewhere, "digits"))
     assert projector.show_now("finished") == 0, projector.failure
-    again = Tracker(None, elsewhere, "digits")
+    again = MlflowTracker(None, elsewhere, "digits")
     assert (dump(again), shelf_of(again)) == (before, shelf)
 
 
 def test_showing_record_by_record_or_at_once_ends_the_same(store):
     records = records_of(store, *STATES)
-    slow, fast = Tracker(None, store, "digits"), Tracker(None, store, "other")
+    slow, fast = MlflowTracker(None, store, "digits"), MlflowTracker(None, store, "other")
     book = Book()
     for record in records:
         book.apply(record)
@@ -146,13 +146,13 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
             for key, (info, params, tags, rows, inputs, files) in held.items()
         }  # fmt: skip
 
-    whole = Tracker(None, store, "whole")
+    whole = MlflowTracker(None, store, "whole")
     show_all(whole, records("u1"))
     whole.finish(records("u1"), "suspended")
     wanted = without_identity(dump(whole))
     for calls in itertools.count(1):
         uid = f"death-{calls}"
-        book, tracker = records(uid), Tracker(None, store, f"death-{calls}")
+        book, tracker = records(uid), MlflowTracker(None, store, f"death-{calls}")
         client = tracker.mlflow.client
         tracker.mlflow.client = Dies(client, calls, after=after, named=WRITES)
         try:
@@ -163,7 +163,7 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
         if not died:
             break
         if not same_process:
-            tracker = Tracker(None, store, f"death-{calls}")
+            tracker = MlflowTracker(None, store, f"death-{calls}")
         tracker.mlflow.client = client
         show_all(tracker, book, "suspended")
         assert without_identity(dump(tracker)) == wanted, f"died {'after' if after else 'before'} call {calls}"
@@ -172,31 +172,31 @@ def test_a_death_at_any_call_leaves_what_no_death_leaves(store, after, same_proc
 
 def test_of_two_runs_of_one_trial_the_older_stays(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     older = tracker.show(book, 0, 1001.0).run.run_id
     tags = {"gansearch.study_uid": "u1", "gansearch.trial_key": "u1/0", "gansearch.number": "0"}
     tracker.mlflow.client.create_run(tracker.mlflow.experiment, 1_002_000, tags)
-    assert Tracker(None, store, "digits").show(book, 0, 1001.0).run.run_id == older
+    assert MlflowTracker(None, store, "digits").show(book, 0, 1001.0).run.run_id == older
     assert runs_of(tracker)["0"].info.run_id == older
 
 
 def test_a_deleted_run_and_a_deleted_experiment_are_made_anew(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     before = dump(tracker)
     tracker.mlflow.client.delete_run(runs_of(tracker)["0"].info.run_id)
-    again = Tracker(None, store, "digits")
+    again = MlflowTracker(None, store, "digits")
     show_all(again, book)
     assert dump(again) == before
     tracker.mlflow.client.delete_experiment(tracker.mlflow.experiment)
-    show_all(Tracker(None, store, "digits"), book)
-    assert dump(Tracker(None, store, "digits")) == before
+    show_all(MlflowTracker(None, store, "digits"), book)
+    assert dump(MlflowTracker(None, store, "digits")) == before
 
 
 def test_a_run_deleted_under_way_is_made_anew_at_the_second_try(store):
     records = records_of(store, None)
-    tracker, book = Tracker(None, store, "digits"), shown.book_of(records)
+    tracker, book = MlflowTracker(None, store, "digits"), shown.book_of(records)
     first = tracker.show(book, 0, 1001.0).run.run_id
     tracker.mlflow.client.delete_run(first)
     book.apply(DecisionRecord(at=1100.0, trial=0, state=TrialState.PRUNED, reason="halved", score=5.0, best_index=1))
@@ -208,13 +208,13 @@ def test_a_run_deleted_under_way_is_made_anew_at_the_second_try(store):
 
 def test_a_suspended_trial_is_killed_and_runs_again_when_it_goes_on(store):
     records = records_of(store, TrialState.COMPLETED, None)
-    book, tracker = shown.book_of(records), Tracker(None, store, "digits")
+    book, tracker = shown.book_of(records), MlflowTracker(None, store, "digits")
     show_all(tracker, book, "suspended")
     runs = runs_of(tracker)
     assert [runs[key].info.status for key in ("study", "0", "1")] == ["KILLED", "FINISHED", "KILLED"]
     assert runs["1"].data.tags["gansearch.state"] == "suspended"
     assert runs["1"].info.end_time == 1_101_000, "when the last thing happened"
-    later = Tracker(None, store, "digits")
+    later = MlflowTracker(None, store, "digits")
     show_all(later, book)
     runs = runs_of(later)
     assert [runs[key].info.status for key in ("study", "0", "1")] == ["RUNNING", "FINISHED", "RUNNING"]
@@ -223,7 +223,7 @@ def test_a_suspended_trial_is_killed_and_runs_again_when_it_goes_on(store):
 
 def test_a_larger_budget_reaches_the_configuration_file(store):
     records = records_of(store)
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, shown.book_of(records))
     larger = BudgetRecord(at=1500.0, config=records[0].config | {"trials": 30})
     show_all(tracker, shown.book_of([*records, larger]))
@@ -235,17 +235,17 @@ def test_a_larger_budget_reaches_the_configuration_file(store):
 
 def test_the_projector_brings_mlflow_up_to_date(store):
     records = records_of(store, *STATES)
-    projector = Projector(records, Tracker(None, store, "digits"))
+    projector = Projector(records, MlflowTracker(None, store, "digits"))
     projector.start()
     assert projector.close(120, "finished") == 0, projector.failure
-    held = runs_of(Tracker(None, store, "digits"))
+    held = runs_of(MlflowTracker(None, store, "digits"))
     assert {projector.outbox.get().run_id for _ in range(5)} == {run.info.run_id for run in held.values()}
     assert held["study"].info.status == "FINISHED"
 
 
 def test_a_run_alone_gives_its_trial_back(store):
     book = shown.book_of(records_of(store, TrialState.COMPLETED, TrialState.DIVERGED))
-    tracker = Tracker(None, store, "digits")
+    tracker = MlflowTracker(None, store, "digits")
     show_all(tracker, book)
     for number in (0, 1):
         bundle = read_run(tracker.tracking_uri, runs_of(tracker)[str(number)].info.run_id)

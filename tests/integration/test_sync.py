@@ -9,10 +9,10 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline import commands
+from pipeline import upkeep
 from pipeline.config import SearchConfig
 from pipeline.ledger import Ledger, read_book, read_records
-from pipeline.mlflow_store import Tracker
+from pipeline.mlflow_store import MlflowTracker
 from pipeline.place import Place
 from pipeline.records import BudgetRecord, TrialState
 from pipeline.store import DiskStore, open_store
@@ -39,7 +39,7 @@ def unsaid(line: str) -> None:
 
 
 def held(store: DiskStore, study: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    tracker = Tracker(None, store, study)
+    tracker = MlflowTracker(None, store, study)
     return dump(tracker), shelf_of(tracker)
 
 
@@ -50,10 +50,10 @@ def append(store: DiskStore, *records: Any) -> None:
 
 def test_everything_is_shown_and_the_runs_enter_the_journal_once(place, store):
     said: list[str] = []
-    told = commands.sync(place, said.append)
+    told = upkeep.sync(place, said.append)
     assert told == {"study": "digits", "unsynced": 0, "tracking_uri": f"sqlite:///{store.path}/mlflow.db"}
     assert said
-    runs = runs_of(Tracker(None, store, "digits"))
+    runs = runs_of(MlflowTracker(None, store, "digits"))
     book = read_book(store, "digits")
     assert {number: trial.run_id for number, trial in book.trials.items()} == {
         n: runs[str(n)].info.run_id for n in range(3)
@@ -61,27 +61,27 @@ def test_everything_is_shown_and_the_runs_enter_the_journal_once(place, store):
     assert book.run_id == runs["study"].info.run_id
     assert runs["study"].info.status == "FINISHED"
     before, records = held(store, "digits"), read_records(store, "digits")
-    commands.sync(place, unsaid)
+    upkeep.sync(place, unsaid)
     assert (held(store, "digits"), read_records(store, "digits")) == (before, records)
 
 
 def test_a_study_that_is_being_searched_is_left_to_its_search(place, store):
     with Ledger.open(store, "digits"), pytest.raises(StateConflict):
-        commands.sync(place, unsaid)
+        upkeep.sync(place, unsaid)
 
 
 def test_an_mlflow_that_does_not_answer_is_out_of_reach(place, store):
     away = Place(store=place.store, tracking_uri=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(Unreachable, match="start the server"):
-        commands.sync(away, unsaid)
+        upkeep.sync(away, unsaid)
 
 
 def test_a_corrupt_blob_is_named_and_all_else_is_shown(place, store):
     digest = read_book(store, "digits").trials[1].segments[0].result.samples
     (store.path / "blobs" / digest[:2] / digest).write_bytes(b"damaged")
     with pytest.raises(IntegrityError, match=f"could not be shown whole.*{digest}"):
-        commands.sync(place, unsaid)
-    runs = runs_of(Tracker(None, store, "digits"))
+        upkeep.sync(place, unsaid)
+    runs = runs_of(MlflowTracker(None, store, "digits"))
     assert {key: run.info.status for key, run in runs.items()} == {
         "study": "FINISHED",
         "0": "FINISHED",
@@ -92,10 +92,10 @@ def test_a_corrupt_blob_is_named_and_all_else_is_shown(place, store):
 
 
 def test_a_registration_is_recorded_once_and_then_has_the_alias(place, store):
-    commands.sync(place, unsaid)
+    upkeep.sync(place, unsaid)
     options = {"name": "gan", "alias": "champion", "dry_run": False}
     for _ in range(2):
-        done, refusal = commands.register(place, "1", **options)
+        done, refusal = upkeep.register(place, "1", **options)
         assert (done["version"], refusal) == (1, None)
     (record,) = read_book(store, "digits").registrations
     assert (record.trial, record.version, record.alias) == (1, 1, "champion")
@@ -103,13 +103,13 @@ def test_a_registration_is_recorded_once_and_then_has_the_alias(place, store):
     assert shelf["registered"]["gan"][1] == {"champion": 1}
     assert [key for key in ("0", "1", "2") if "generator.safetensors" in runs[key][-1]] == ["0", "1"]
     assert [key for key, *_ in shelf["models"]] == ["0", "1"]
-    commands.sync(place, unsaid)
+    upkeep.sync(place, unsaid)
     assert held(store, "digits") == (runs, shelf)
 
 
 def test_a_registration_that_died_before_its_alias_is_completed(place, store):
     append(store, shown.registration(1, 1))
-    commands.sync(place, unsaid)
+    upkeep.sync(place, unsaid)
     assert held(store, "digits")[1]["registered"]["gan"][1] == {"champion": 1}
 
 
@@ -126,7 +126,7 @@ def test_optunas_database_is_brought_up_to_date_too(place, store, tmp_path):
     url = f"sqlite:///{tmp_path}/optuna.db"
     with_optuna(store, url)
     for _ in range(2):
-        assert commands.sync(place, unsaid)["unsynced"] == 0
+        assert upkeep.sync(place, unsaid)["unsynced"] == 0
         found = optuna.load_study(study_name="digits", storage=url).trials
         assert [trial.state.name for trial in found] == ["COMPLETE", "COMPLETE", "PRUNED"]
         (tmp_path / "optuna.db").unlink()
@@ -135,7 +135,7 @@ def test_optunas_database_is_brought_up_to_date_too(place, store, tmp_path):
 def test_mlflows_own_database_is_not_optunas(place, store):
     with_optuna(store, f"sqlite:///{store.path}/mlflow.db")
     with pytest.raises(ConfigError, match="study_storage must be another database than MLflow's"):
-        commands.sync(place, unsaid)
+        upkeep.sync(place, unsaid)
 
 
 # -- a search's own runs -----------------------------------------------------------------------------------------------

@@ -189,3 +189,19 @@ def test_an_alias_of_another_studys_version_is_left_alone(store):
     }
     sync(records, mlflow, store)
     assert mlflow.aliases("gan") == {"champion": 1, "old": 2}
+
+
+def test_a_version_that_comes_back_under_another_number_is_told_once(store, caplog):
+    records = whole_study(store)  # whose versions are 1 and 2
+    tracker, book = MemoryMlflowTracker(MemoryMlflow(), store), shown.book_of(records)
+    sync(records, MemoryMlflow(), store)
+    assert not caplog.records
+    records.append(shown.registration(4, 7))  # another version of the name was made between, and is gone
+    book.apply(records[-1])
+    for number in (None, *book.trials):
+        tracker.show(book, number, 2.0)
+    for _ in range(2):
+        assert tracker.finish(book, "finished") is None
+    assert [r.getMessage() for r in caplog.records] == [
+        "trial 4 is version 1 of gan in MLflow now; it was version 7 when it was registered"
+    ]

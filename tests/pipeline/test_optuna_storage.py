@@ -194,11 +194,14 @@ def test_another_study_of_the_same_name_is_left_alone(url, attrs):
     theirs.add_trial(optuna.trial.create_trial(value=1.0))
     for key, value in attrs.items():
         theirs.set_user_attr(key, value)
-    projector = sync(study(TrialState.COMPLETED), url)
+    records, book = study(TrialState.COMPLETED), Book()
+    for record in records:
+        book.apply(record)
+    projector = sync(records, url)
     assert "has another study of the name 'digits'" in projector.failure
     assert len(optuna.load_study(study_name="digits", storage=url).trials) == 1
     with pytest.raises(StateConflict):
-        StudyStorage(url, "digits").finish(projector._book, "finished")
+        StudyStorage(url, "digits").finish(book, "finished")
 
 
 def test_a_trial_outside_a_changed_space_is_shown_without_its_parameters(url):
@@ -228,10 +231,74 @@ def test_a_url_that_cannot_be_meant_says_the_rule(url):
         StudyStorage(url, "digits").check()
 
 
-def test_a_database_out_of_reach_is_told_without_its_password(tmp_path):
+def test_a_database_in_memory_is_refused():
+    with pytest.raises(ConfigError, match="study_storage must name a file"):
+        StudyStorage("sqlite://", "digits")
+
+
+def test_a_url_that_cannot_be_used_is_told_without_its_password():
+    with pytest.raises(ConfigError, match="whose driver is installed") as error:
+        StudyStorage("postgresql+nosuchdriver://me:secret@h/db", "digits").check()
+    assert "postgresql+nosuchdriver://***@h/db" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+class Refusing:
+    """A database whose driver tells the URL that it could not use."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def get_all_studies(self) -> None:
+        raise RuntimeError(f"connection to postgresql://me:secret@h/db failed: {self.why}\nmore")
+
+
+@pytest.mark.parametrize(
+    ("why", "for_good"),
+    [
+        ("Connection refused", False),
+        ('FATAL:  password authentication failed for user "me"', True),
+        ("Access denied for user 'me'@'h'", True),
+    ],
+)
+def test_a_database_out_of_reach_is_told_without_its_password(url, why, for_good):
+    storage = StudyStorage(url, "digits")
+    storage.__dict__["_storage"] = Refusing(why)
     with pytest.raises(Unreachable, match="set study_storage to null") as error:
+        storage.check()
+    assert "connection to postgresql://***@h/db failed" in str(error.value)
+    assert "secret" not in str(error.value)
+    assert error.value.for_good is for_good
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(Unreachable, match="cannot be used"):
         StudyStorage(f"sqlite:////{tmp_path}/no/such/folder/optuna.db", "digits").check()
-    assert "cannot be used" in str(error.value)
+
+
+def test_a_file_that_is_removed_while_it_is_in_use_is_noticed(url, tmp_path):
+    records, storage = study(TrialState.COMPLETED, None), StudyStorage(url, "digits")
+    storage.check()
+    projector = Projector(records, storage)
+    assert projector.show_now("suspended") == 0
+    (tmp_path / "optuna.db").unlink()
+    records.append(journal.decision(1, TrialState.COMPLETED, score=1.0, best_index=1))
+    assert projector.show_now("suspended") > 0
+    assert "optuna.db was removed while it was in use" in projector.failure
+    assert sync(records, url).unsynced == 0, "whoever begins anew shows all of it"
+
+
+def test_another_study_of_the_name_is_seen_before_training(url):
+    StudyStorage(url, "digits").check_owner("u")  # nobody's
+    theirs = optuna.create_study(study_name="digits", storage=url)
+    StudyStorage(url, "digits").check_owner("u")  # an empty one is nobody's
+    sync(study(TrialState.COMPLETED), url)
+    StudyStorage(url, "digits").check_owner("u")
+    for uid in ("v", None):
+        with pytest.raises(StateConflict, match="has another study of the name 'digits'"):
+            StudyStorage(url, "digits").check_owner(uid)
+    StudyStorage(url, "other").check_owner(None)
+    assert len(theirs.trials) == 1, "looking changes nothing"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pipeline.store import open_store
 from pipeline.worker import Worker
 from trainers import data
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, DataError, IntegrityError
+from trainers.errors import ConfigError, DataError, IntegrityError, Unreachable
 from trainers.evaluation.extractor import train as train_extractor
 from trainers.generate import load_generator, sample
 from trainers.history import from_bytes
@@ -221,3 +221,10 @@ def test_equal_trainings_of_two_studies_share_nothing_that_either_may_discard(st
 def test_a_network_that_cannot_be_built_is_refused_before_the_first_trial(store):
     with pytest.raises(ConfigError, match="square images"):
         Worker(store.uri).prepare(config(network="dcgan"))
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path):
+    """On a node without the shared folder, blobs would end on a disk where nobody looks for them."""
+    with pytest.raises(Unreachable):
+        Worker(str(tmp_path / "store"))
+    assert list(tmp_path.iterdir()) == []
