@@ -100,6 +100,42 @@ def assert_whole(place: Place, trials: int) -> None:
         assert place.statuses() == ["FINISHED"] * (trials + 1)
 
 
+def lost(before: Book, after: Book) -> int:
+    """How many committed segments of an earlier journal a later one does not have, as they were and where they were."""
+    return sum(
+        after.trials[number].segments[segment.index : segment.index + 1] != [segment]
+        for number, trial in before.trials.items()
+        for segment in trial.segments
+    )
+
+
+def trained_again(before: Book, after: Book) -> int:
+    """How many committed steps were trained again, by the next attempts of the trials that had not ended."""
+    unfinished = [trial for trial in before.trials.values() if not trial.state.final]
+    return sum(trial.steps - after.trials[trial.number].attempts[len(trial.attempts)].step for trial in unfinished)
+
+
+def outcome(book: Book) -> dict[int, Any]:
+    """All that a search decides, and the digests of all that it computes."""
+    return {
+        trial.number: {
+            "params": trial.spec.params,
+            "config": trial.spec.config,
+            "origin": trial.spec.origin,
+            "begins": trial.begins,
+            "state": trial.state,
+            "score": trial.score,
+            "best": trial.decision and trial.decision.best_index,
+            "event": trial.event,
+            "segments": [
+                (s.result.start, s.result.stop, s.result.scores, s.result.history, s.result.samples)
+                for s in trial.segments  # weights carry the study's name, so their blobs have digests of their own
+            ],
+        }
+        for trial in book.trials.values()
+    }
+
+
 def retrained(place: Place, number: int) -> Any:
     """What an uninterrupted training of the same trial has in common with the recorded one."""
     bundle = rerun.from_store(place.book, place.store, number)

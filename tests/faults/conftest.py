@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.moto_server import s3_server, s3_uri  # noqa: F401 - fixtures
-from tests.place import Place
+from tests.faults.held import Held
 
 Note = Callable[..., None]
 
@@ -40,6 +40,7 @@ def note(request: pytest.FixtureRequest) -> Iterator[Note]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A small search in a folder of its own."""
-    return Place(tmp_path)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Held:
+    """A small search in a folder of its own whose trials wait, and can be trained again in this process."""
+    monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
+    return Held(tmp_path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -15,10 +13,11 @@ import psutil
 import pytest
 
 from pipeline.ray_options import OBJECT_STORE_BYTES
-from tests.command_line import ROOT, TIMEOUT, alive, descendants, document, end, wait_for
+from tests.command_line import TIMEOUT, descendants, document, end, wait_for
 from tests.faults.conftest import Note
-from tests.faults.held import Held, losses, trainers
-from tests.place import assert_whole, retrained
+from tests.faults.held import Held, losses
+from tests.place import assert_whole, lost, retrained, trained_again
+from tests.ray_processes import all_but_agents, cluster_environment, named, running, token, trainers
 
 NOTICED = 60.0  # seconds: Ray itself counts a node as dead after some 10 s of silence
 
@@ -65,16 +64,13 @@ class Nodes:
 @pytest.fixture(params=[2, 1], ids=["room elsewhere", "no room elsewhere"])
 def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
     """A cluster of two nodes for a place in tmp_path; the first has as many CPUs as the parameter says."""
-    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    secret = token()
     with tempfile.TemporaryDirectory(prefix="gs", ignore_cleanup_errors=True) as home:  # Ray's sockets: a short path
-        ours = {"PYTHONPATH": str(ROOT), "HOME": home, "RAY_TMPDIR": home, "RAY_USAGE_STATS_ENABLED": "0"}
-        ours["FAULT_FOLDER"] = str(tmp_path)
         with (Path(home) / "log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", f"import {__name__} as module; module.two_nodes({request.param})"],
-                env=kept | ours | secret, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-                start_new_session=True,
+                env=cluster_environment(Path(home), FAULT_FOLDER=str(tmp_path), **secret),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         started: list[psutil.Process] = []
         try:
@@ -98,7 +94,7 @@ def test_the_second_node_is_killed_while_it_trains(
         began = time.monotonic()
         nodes.kill()
         wait_for(lambda: bool(losses(place.book)), driver)
-        took = time.monotonic() - began
+        took, before = time.monotonic() - began, place.book
         place.go_on()
         assert driver.wait(TIMEOUT) == 0, place.talk()
     finally:
@@ -106,16 +102,17 @@ def test_the_second_node_is_killed_while_it_trains(
     assert took < NOTICED
     assert losses(place.book) == ["node_lost"]
     assert_whole(place, trials=2)
-    [lost] = [trial for trial in place.book.trials.values() if trial.losses]
-    kept = [segment for segment in lost.segments if segment.attempt == 0]
-    assert lost.attempts[1].step == kept[-1].result.stop
-    assert sum(len(trial.attempts) for trial in place.book.trials.values()) == 3
+    after = place.book
+    [hit] = [trial for trial in after.trials.values() if trial.losses]
+    again = before.trials[hit.number].steps - hit.attempts[1].step
+    assert (lost(before, after), again) == (0, 0)
+    assert sum(len(trial.attempts) for trial in after.trials.values()) == 3
     monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
-    assert retrained(place, lost.number)["identical"] is True
+    assert retrained(place, hit.number)["identical"] is True
     note(
         f"node: the second of a cluster killed while it trains, {request.node.callspec.id}",
         "node_lost; its trial goes on elsewhere from its last checkpoint, to the same bits; the search ends whole",
-        seconds_until_known=round(took, 1), committed_steps_trained_again=0,
+        seconds_until_known=round(took, 1), committed_steps_trained_again=again,
     )  # fmt: skip
 
 
@@ -133,9 +130,8 @@ def test_ray_is_killed_under_the_driver(tmp_path: Path, note: Note, name: str):
     driver = place.begin("--trials", "8")
     try:
         wait_for(lambda: place.waits(trials=2), driver)
-        started = descendants(driver.pid)
-        [manager] = [child for child in started if child.name() == name]
-        started = [child for child in started if "Agent" not in child.name()]  # those take a minute to notice
+        started = all_but_agents(driver.pid)
+        [manager] = named(driver.pid, name)
         began = time.monotonic()
         manager.kill()
         code = driver.wait(NOTICED + 60)
@@ -145,16 +141,12 @@ def test_ray_is_killed_under_the_driver(tmp_path: Path, note: Note, name: str):
         end(driver)
     assert (code, ENDS[name][1] in place.talk()) == (ENDS[name][0], True), place.talk()
     assert "Traceback" not in place.talk()
-    wait_for(lambda: not any(map(alive, started)))
+    wait_for(lambda: not running(started))
     place.go_on()
     assert document(place.search("--trials", "8"))["trials"]["completed"] == 8
     assert_whole(place, trials=8)
-    again = 0
-    for number, trial in before.trials.items():
-        after = place.book.trials[number]
-        assert after.segments[: len(trial.segments)] == trial.segments
-        again += 0 if trial.state.final else trial.steps - after.attempts[len(trial.attempts)].step
-    assert again == 0
+    again = trained_again(before, place.book)
+    assert (lost(before, place.book), again) == (0, 0)
     note(
         f"node: Ray's own {name} killed under the driver",
         f"exit {code}; nothing committed is lost, no process stays; the same command ends whole",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,33 +13,33 @@ import pytest
 
 from pipeline.book import Trial
 from tests.command_line import document, end, gansearch, refusal, wait_for
+from tests.fakes.canary import RunsCode
+from tests.fakes.processes import files
 from tests.faults.conftest import Note
-from tests.place import STEPS, Place, assert_whole, retrained
+from tests.faults.held import Held
+from tests.place import Place, assert_whole, lost, retrained
 
 ONE = ("--trials", "1", "--workers", "1")
+MIDDLE = 150  # steps: the only trial is stopped in the segment that ends there, its fifth
 
 
-class RunsCode:
-    """A pickle that leaves a canary where it is loaded."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self):
-        return (Path.write_text, (self.canary, "code was run"))
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Held:
+    """A small search whose trials wait in the middle."""
+    monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
+    return Held(tmp_path, step=MIDDLE)
 
 
-def suspended(place: Place) -> Trial:
+def suspended(place: Held) -> Trial:
     """Stop a search in the middle of its only trial."""
     driver = place.begin(*ONE)
     try:
-        wait_for(lambda: place.segments() >= 4, driver)
-        driver.send_signal(signal.SIGINT)
-        assert driver.wait(120) == 130
+        wait_for(lambda: place.waits(trials=1), driver)
+        assert place.suspend(driver) == 130
     finally:
         end(driver)
     trial = place.book.trials[0]
-    assert 0 < trial.steps < STEPS
+    assert trial.steps == MIDDLE
     return trial
 
 
@@ -53,7 +53,7 @@ def flipped(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["truncated", "a flipped bit", "runs code", "removed"])
-def test_a_corrupt_checkpoint_is_set_aside_and_the_one_before_it_used(place: Place, note: Note, how: str):
+def test_a_corrupt_checkpoint_is_set_aside_and_the_one_before_it_used(place: Held, note: Note, how: str):
     trial = suspended(place)
     [newest, step] = trial.checkpoint or ("", 0)
     canary = place.folder / "canary"
@@ -93,7 +93,7 @@ def test_a_pickle_that_somebody_loads_would_run(tmp_path: Path):
     assert (tmp_path / "canary").exists()
 
 
-def test_another_result_of_the_same_steps_is_an_integrity_error(place: Place, note: Note):
+def test_another_result_of_the_same_steps_is_an_integrity_error(place: Held, note: Note):
     """Both checkpoints are gone, and the history of the first segment says something else than its training gives."""
     trial = suspended(place)
     for path in (place.folder / "store" / "blobs").rglob("*"):
@@ -101,9 +101,16 @@ def test_another_result_of_the_same_steps_is_an_integrity_error(place: Place, no
             path.unlink()
     journal = place.folder / "store" / "studies" / "ring" / "journal"
     rewrite(journal, trial.segments[0].result.history, trial.segments[1].result.history)
+    before = place.book
     message = refusal(place.search(*ONE), 6)
     assert "trial 0, trained again from its checkpoint to step 30, gave history" in message
-    note("journal: a segment's history exchanged, checkpoints gone", "exit 6 that names trial and step", lost=0)
+    segments_lost = lost(before, place.book)
+    assert segments_lost == 0
+    note(
+        "journal: a segment's history exchanged, checkpoints gone",
+        "exit 6 that names trial and step; the journal keeps what it says",
+        segments_lost=segments_lost,
+    )
 
 
 def rewrite(journal: Path, digest: str, other: str) -> None:
@@ -117,22 +124,34 @@ def rewrite(journal: Path, digest: str, other: str) -> None:
             path.write_bytes(with_digest(body.replace(digest.encode(), other.encode(), 1)))
 
 
-def test_the_last_object_of_the_journal_is_truncated(place: Place, note: Note):
+def written(place: Place) -> set[str]:
+    """All objects that say what happened in the study; a lease says nothing of it."""
+    study = place.folder / "store" / "studies" / "ring"
+    return {f"{part}/{name}" for part in ("journal", "epochs") for name in files(study / part)}
+
+
+def test_the_last_object_of_the_journal_is_truncated(place: Held, note: Note):
     suspended(place)
+    before, objects = place.book, written(place)
+    assert {name.partition("/")[0] for name in objects} == {"journal", "epochs"}
     store = place.folder / "store"
     last = max((store / "studies" / "ring" / "journal").rglob("*.jsonl"))
     whole = last.read_bytes()
     last.write_bytes(whole[:-9])
     name = last.relative_to(store).as_posix()
     for command in (("trials", "--store", "store"), place.command(*ONE)):
-        assert name in refusal(gansearch(*command, cwd=place.folder), 6)
+        assert name in refusal(gansearch(*command, cwd=place.folder, **place.env), 6)
+    assert written(place) == objects
+    assert last.read_bytes() == whole[:-9]
     last.write_bytes(whole)
     assert document(place.search(*ONE))["trials"]["completed"] == 1
     assert_whole(place, trials=1)
+    segments_lost = lost(before, place.book)
+    assert segments_lost == 0
     note(
         "journal: the last object truncated",
-        "exit 6 that names it; nothing is written; whole again, it goes on",
-        lost=0,
+        "exit 6 that names it; no object is written; whole again, it goes on",
+        segments_lost=segments_lost,
     )
 
 
@@ -163,7 +182,7 @@ def test_the_disk_is_full_at_a_checkpoint(small: Path, tmp_path: Path, note: Not
         assert driver.wait(240) == 4, place.talk()
     finally:
         end(driver)
-    assert "No space left on device" in place.talk()
+    assert re.search(rf"{re.escape(str(small))}/blobs/\S+ .*No space left on device", place.talk())
     assert "run the same command again" in place.talk()
     assert "Traceback" not in place.talk()
     before = place.book
@@ -173,9 +192,11 @@ def test_the_disk_is_full_at_a_checkpoint(small: Path, tmp_path: Path, note: Not
             assert place.store.get(trial.checkpoint[0])
     mount(small, "remount,size=64m")
     assert document(place.search("--trials", "4"))["trials"]["completed"] == 4
-    after = place.book
-    for number, trial in before.trials.items():
-        assert after.trials[number].segments[: len(trial.segments)] == trial.segments
+    segments_lost = lost(before, place.book)
+    assert segments_lost == 0
     parts = [path for path in small.rglob("*~*") if path.is_file()]
     assert parts == [], "half a file stayed"
-    note("disk full at a checkpoint", "exit 4 that names the file; what was committed is whole; it goes on", lost=0)
+    note(
+        "disk full at a checkpoint", "exit 4 that names the file; what was committed is whole; it goes on",
+        segments_lost=segments_lost,
+    )  # fmt: skip

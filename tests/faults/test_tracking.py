@@ -15,7 +15,7 @@ import mlflow
 import pytest
 
 from pipeline.mlflow_process import ui_command
-from pipeline.mlflow_store import Tracker
+from pipeline.mlflow_store import MlflowTracker
 from tests.command_line import TIMEOUT, document, end, free_port, gansearch, refusal, wait_for
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.tracked import MARKS, dump, shelf_of
@@ -135,7 +135,7 @@ def proxy(server: int) -> Iterator[Proxy]:
 
 def answers(uri: str) -> bool:
     try:
-        Tracker(uri, MemoryStore(), "ring").check()
+        MlflowTracker(uri, MemoryStore(), "ring").check()
     except Unreachable:
         return False
     return True
@@ -161,7 +161,7 @@ def assert_shown(place: Place, proxy: Proxy) -> None:
 
 def held_at(place: Place, uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
     mlflow.set_tracking_uri(uri)  # by which MLflow finds the files of models
-    tracker = Tracker(uri, place.store, "ring")
+    tracker = MlflowTracker(uri, place.store, "ring")
     return dump(tracker), shelf_of(tracker)
 
 
@@ -188,7 +188,7 @@ def test_an_mlflow_that_comes_back_is_brought_up_to_date(proxy: Proxy, tmp_path:
     note(
         f"MLflow: {OUTAGE:g} s of {WORDS[mode]}",
         "training does not wait; in the end all points are there, none twice; exit 0",
-        segments_committed_meanwhile=meanwhile, connections_refused=proxy.refused, missing_or_doubled=0,
+        segments_committed_meanwhile=meanwhile, connections_refused=proxy.refused,
     )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def test_an_mlflow_that_never_comes_back_is_waited_for_so_long_and_then_left(pro
         waited = time.monotonic() - began
     finally:
         end(driver)
-    assert waited < DRAIN + 15
+    assert DRAIN - 5 < waited < DRAIN + 60  # it ends where there is no time for another try
     told = document(subprocess.CompletedProcess([], 0, (tmp_path / "stdout.txt").read_text(), place.talk()))
     assert told["unsynced"] > 0
     assert "MLflow was not brought up to date" in place.talk()
@@ -216,13 +216,14 @@ def test_an_mlflow_that_never_comes_back_is_waited_for_so_long_and_then_left(pro
     assert "Traceback" not in place.talk()
     proxy.switch("pass")
     again = gansearch("sync", "--store", place.uri, "--tracking-uri", proxy.uri, "--format", "json", cwd=tmp_path)
-    assert document(again)["unsynced"] == 0
+    left = document(again)["unsynced"]
+    assert left == 0
     assert_whole(place, trials=2)
     assert_shown(place, proxy)
     note(
         "MLflow: gone for good in the middle",
         f"the search ends whole, exit 0; it gives MLflow {DRAIN:g} s more; `gansearch sync` shows the rest later",
-        seconds_waited=round(waited, 1), unsynced_at_the_end=told["unsynced"], unsynced_after_sync=0,
+        seconds_waited=round(waited, 1), unsynced_at_the_end=told["unsynced"], unsynced_after_sync=left,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""Detectors of a user's own that do something at step 60: fail, as often as FAULT_FOLDER has room for, or wait.
+"""Detectors of a user's own, asked once a segment is trained: they fail, as often as FAULT_FOLDER has room, or wait.
 
-So a test can meet a training in the middle of its second segment, however fast the machine is.
+So a test can meet a training in the middle of a segment, however fast the machine is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainers.registry import Variant
 from trainers.stability import Detector, Window
 from trainers.stability.events import Event
 
-STEP, TIMES = 60, 2
+STEP, TIMES = 60, 2  # where FAULT_STEP says no other step, the second segment of a small search waits
 PATIENCE = 300.0  # seconds
 
 
@@ -31,10 +31,20 @@ def gate(folder: Path) -> Path:
     return folder / "go-on"
 
 
-def _variant(name: str, act: Callable[[Path], None]) -> Variant:
+def ticket(folder: Path, number: int) -> Path:
+    """Return a file that lets one training with PACED go on with one segment, which takes the file away."""
+    return folder / f"ticket-{number}"
+
+
+def tickets(folder: Path) -> list[Path]:
+    """Return the tickets that nobody has taken."""
+    return list(folder.glob("ticket-*"))
+
+
+def _variant(name: str, act: Callable[[Path], None], at: Callable[[int], bool] = lambda step: step == STEP) -> Variant:
     def make(_params: DetectorParams) -> Detector:
         def detect(window: Window) -> Event | None:
-            if int(window.signals["d_loss"].steps[-1]) == STEP:
+            if at(int(window.signals["d_loss"].steps[-1])):
                 act(Path(os.environ["FAULT_FOLDER"]))
             return None
 
@@ -62,14 +72,31 @@ def _takes(folder: Path) -> bool:
     return False
 
 
-def _hold(folder: Path) -> None:
+def _hold(folder: Path, may_go_on: Callable[[Path], bool] = lambda folder: gate(folder).exists()) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not gate(folder).exists():
+    while not may_go_on(folder):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{gate(folder)} was not made within {PATIENCE:g} s")
         time.sleep(0.02)
 
 
+def _pace(folder: Path) -> None:
+    _hold(folder, lambda folder: gate(folder).exists() or any(map(_taken, tickets(folder))))
+
+
+def _taken(ticket: Path) -> bool:
+    try:
+        ticket.unlink()
+    except FileNotFoundError:  # another worker was faster
+        return False
+    return True
+
+
+def _chosen(step: int) -> bool:
+    return step == int(os.environ.get("FAULT_STEP", STEP))
+
+
 RAISES = _variant("RAISES", _raising(lambda: ZeroDivisionError("the window is empty")))
 STARVES = _variant("STARVES", _raising(lambda: OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")))
-HOLDS = _variant("HOLDS", _hold)
+HOLDS = _variant("HOLDS", _hold, _chosen)
+PACED = _variant("PACED", _pace, lambda _: True)

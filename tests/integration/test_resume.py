@@ -11,9 +11,11 @@ import pytest
 
 from pipeline.ledger import Ledger, read_records
 from pipeline.records import TrialState
-from tests.command_line import Done, alive, descendants, document, end, gansearch, refusal, wait_for
+from tests.command_line import Done, descendants, document, end, free_port, gansearch, refusal, wait_for
+from tests.faults.held import SEGMENT, Held, steps
 from tests.finished_search import Finished
-from tests.place import SEGMENTS, STEPS, Place, assert_whole, retrained
+from tests.place import STEPS, Place, assert_whole, retrained
+from tests.ray_processes import all_but_agents, running
 
 pytestmark = [
     # What MLflow does inside itself is not ours to mend.
@@ -56,43 +58,44 @@ def test_a_study_in_use_is_refused_with_its_user(finished: Finished):
     assert re.search(r"study 'tiny' is in use by process \d+ on \S+; wait for its end, or stop it", message)
 
 
-def test_kill_9_of_the_driver_loses_nothing_and_changes_no_bit(tmp_path: Path):
-    place = Place(tmp_path)
+def test_kill_9_of_the_driver_loses_nothing_and_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    place = Held(tmp_path, step=STEPS // 2)
     driver = place.begin("--trials", "3")
     try:
-        wait_for(lambda: place.segments() >= SEGMENTS + 2, driver)
-        started = descendants(driver.pid)
-        training = [process for process in started if "Agent" not in process.name()]
-        assert any("raylet" in process.name() for process in training)
+        wait_for(lambda: place.waits(trials=2), driver)
+        started = all_but_agents(driver.pid)
         driver.kill()
         driver.wait()
-        cut = {trial.number: trial.steps for trial in place.book.trials.values() if not trial.state.final}
-        wait_for(lambda: not any(map(alive, training)))
+        cut = steps(place.book)
+        wait_for(lambda: not running(started))
     finally:
         end(driver)
-    resumed = max(cut, key=lambda number: cut[number])
-    assert 0 < cut[resumed] < STEPS
+    assert cut == dict.fromkeys((0, 1), STEPS // 2 - SEGMENT)
 
+    place.go_on()
     told = document(place.search("--trials", "3"))
     assert told["trials"] == {"completed": 3, "pruned": 0, "diverged": 0, "failed": 0}
     assert (told["steps"], told["unsynced"]) == (3 * STEPS, 0)
     assert_whole(place, trials=3)
-    assert [attempt.step for attempt in place.book.trials[resumed].attempts] == [0, cut[resumed]]
-    assert retrained(place, resumed) == {
-        "trial": resumed, "steps_compared": STEPS, "identical": True,
+    for number, committed in cut.items():
+        assert [attempt.step for attempt in place.book.trials[number].attempts] == [0, committed]
+    monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
+    assert retrained(place, 0) == {
+        "trial": 0, "steps_compared": STEPS, "identical": True,
         "first_difference": None, "same_environment": True,
     }  # fmt: skip
 
 
 @pytest.mark.slow
 def test_no_process_of_a_killed_driver_stays(tmp_path: Path):
-    place = Place(tmp_path)
+    place = Held(tmp_path)
     driver = place.begin()
     try:
-        wait_for(lambda: place.segments() >= 1, driver)
+        wait_for(lambda: place.waits(trials=1), driver)
         started = descendants(driver.pid)
+        assert len(started) > len(all_but_agents(driver.pid))
         driver.kill()
-        wait_for(lambda: not any(map(alive, started)))  # Ray's two agents take more than a minute to notice
+        wait_for(lambda: not running(started))  # Ray's two agents take more than a minute to notice
     finally:
         end(driver)
 
@@ -112,26 +115,22 @@ def test_a_larger_budget_goes_on_and_leaves_what_is_finished_alone(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_suspends_and_the_same_command_goes_on(tmp_path: Path, number, code):
-    place = Place(tmp_path)
+    place = Held(tmp_path)
     driver = place.begin("--trials", "3")
     try:
-        wait_for(lambda: place.segments() >= 5, driver)
-        workers = descendants(driver.pid)
-        driver.send_signal(number)
-        assert driver.wait(120) == code
+        wait_for(lambda: place.waits(trials=2), driver)
+        started = descendants(driver.pid)
+        assert place.suspend(driver, number) == code
     finally:
         end(driver)
     assert "stopping" in place.talk()
     assert "the same command goes on" in place.talk()
     assert "Traceback" not in place.talk()
-    assert not any(map(alive, workers))
+    assert running(started) == []
     told = document(Done([], 0, (tmp_path / "stdout.txt").read_text(), place.talk()))
-    assert sum(told["trials"].values()) < 3
-    unfinished = [trial for trial in place.book.trials.values() if not trial.state.final]
-    assert unfinished
-    assert all(trial.state is TrialState.SUSPENDED for trial in unfinished)
-    assert set(place.statuses()) <= {"KILLED", "FINISHED"}
-    assert "KILLED" in place.statuses()
+    assert sum(told["trials"].values()) == 0
+    assert [trial.state for trial in place.book.trials.values()] == [TrialState.SUSPENDED] * 2
+    assert place.statuses() == ["KILLED"] * 3
 
     assert document(place.search("--trials", "3"))["trials"]["completed"] == 3
     assert_whole(place, trials=3)
@@ -143,7 +142,7 @@ def test_a_second_ctrl_c_ends_at_once_and_no_trial_is_given_up(tmp_path: Path):
     driver = place.begin("--set", "segment_steps=100000", "--steps", "100000")  # a segment takes minutes
     try:
         wait_for(lambda: any(trial.attempts for trial in read_trials(place)), driver)
-        workers = descendants(driver.pid)
+        started = descendants(driver.pid)
         driver.send_signal(signal.SIGINT)
         wait_for(lambda: "stopping" in place.talk(), driver)
         driver.send_signal(signal.SIGINT)
@@ -152,8 +151,27 @@ def test_a_second_ctrl_c_ends_at_once_and_no_trial_is_given_up(tmp_path: Path):
     finally:
         end(driver)
     assert "Traceback" not in place.talk()
-    wait_for(lambda: not any(map(alive, workers)))
+    wait_for(lambda: not running(started))
     assert not any(trial.state.final for trial in place.book.trials.values())
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_without_its_mlflow_and_ctrl_c_twice_ends_the_wait_for_it(tmp_path: Path):
+    place = Place(tmp_path)
+    document(place.search("--trials", "1"))
+    driver = place.begin("--trials", "2", "--tracking-uri", f"http://127.0.0.1:{free_port()}")
+    try:
+        wait_for(lambda: place.book.finished == 2, driver)
+        driver.send_signal(signal.SIGINT)
+        wait_for(lambda: "stopping" in place.talk(), driver)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(60) == 130  # by itself it gives MLflow 120 s
+    finally:
+        end(driver)
+    assert "the search goes on, and shows there what is missing once it answers" in place.talk()
+    assert "Traceback" not in place.talk()
+    assert document(place.search("--trials", "2"))["unsynced"] == 0
+    assert_whole(place, trials=2)
 
 
 def read_trials(place: Place) -> list[Any]:

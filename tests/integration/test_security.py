@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,10 +21,13 @@ from pipeline.journal import Place as At
 from pipeline.journal import with_digest
 from pipeline.ports import CorruptCheckpointError, Job
 from pipeline.worker import Worker
-from tests.command_line import alive, begin, descendants, end, free_port, gansearch, refusal, wait_for
+from tests.command_line import begin, descendants, end, free_port, gansearch, refusal, wait_for
 from tests.fakes import shown
+from tests.fakes.canary import RunsCode
 from tests.fakes.memory_store import MemoryStore
+from tests.faults.held import Held
 from tests.place import Place
+from tests.ray_processes import named, running
 from trainers import history
 from trainers.errors import GansearchError, IntegrityError
 from trainers.evaluation import extractor
@@ -64,20 +66,21 @@ class Looked:
 
 @pytest.fixture(scope="module")
 def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    """A search with planted secrets, looked at from outside while it trains, that has ended."""
+    """A search with planted secrets, looked at from outside while its trial waits, that has ended."""
     ray = Path(tempfile.mkdtemp(prefix="gs"))  # a socket's path must be short
     ray.chmod(0o755)  # others may enter it, as they may /tmp
-    place = Place(tmp_path_factory.mktemp("secrets"), RAY_TMPDIR=str(ray), **PLANTED)
+    place = Held(tmp_path_factory.mktemp("secrets"), RAY_TMPDIR=str(ray), **PLANTED)
     driver = place.begin()
     try:
-        wait_for(lambda: place.segments() >= 2, driver)
+        wait_for(lambda: place.waits(trials=1), driver)
         seen = [psutil.Process(driver.pid), *descendants(driver.pid)]
-        raylet = next(process for process in seen if process.name() == "raylet")
+        [raylet] = named(driver.pid, "raylet")
         addresses = set().union(*map(listening, seen))
         token, commands = raylet.environ()["RAY_AUTH_TOKEN"], "\n".join(map(_command, seen))
         rights = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in ray.iterdir()}
+        place.go_on()
         assert driver.wait(240) == 0, place.talk()
-        yield Looked(place, ray, addresses, commands, token, rights, [process for process in seen if alive(process)])
+        yield Looked(place, ray, addresses, commands, token, rights, running(seen))
     finally:
         end(driver)
         shutil.rmtree(ray)
@@ -195,16 +198,6 @@ def test_a_file_that_is_a_trap_is_refused(tmp_path: Path, text: str, fragment: s
 
 
 # -- what is read runs no code -----------------------------------------------------------------------------------------
-
-
-class RunsCode:
-    """A pickle that makes a file where it is loaded."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> Any:
-        return (Path.write_text, (self.canary, "code was run"))
 
 
 Read = Callable[[Book, MemoryStore, str], object]

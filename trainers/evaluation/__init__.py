@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,11 +43,29 @@ class Evaluator:
             The metric's name and value first, then what helps to read it.
 
         Raises:
-            ValueError: the samples have another shape than the data, or are fewer than two.
+            ValueError: the samples have another shape than the data, or are fewer than two; or `score` returned
+                something else than numbers by name, the metric's first.
         """
         if samples.shape[1:] != self.shape or len(samples) < 2:  # noqa: PLR2004 - a covariance needs two
             raise ValueError(f"samples must be [n >= 2, *{self.shape}], but got {list(samples.shape)}")
-        return self.score(samples)
+        told = self.score(samples)
+        if not _is_of(self.metric, told):
+            rule = f"metric {self.metric} must return numbers by name, {self.metric!r} first"
+            raise ValueError(f"{rule}, but returned {reprlib.repr(told)}")
+        return {name: float(value) for name, value in told.items()}
+
+
+def _is_of(metric: str, told: object) -> bool:
+    return isinstance(told, Mapping) and next(iter(told), None) == metric and all(map(_holds, told.values()))
+
+
+def _holds(value: object) -> bool:
+    """Whether a float64 can hold a value; NaN and infinity are numbers here, and a bad score to whoever asked."""
+    try:
+        math.isfinite(value)  # type: ignore[arg-type]
+    except (TypeError, OverflowError):
+        return False
+    return True
 
 
 class Metric(Protocol):

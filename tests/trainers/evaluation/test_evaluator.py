@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import math
+import reprlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from trainers.config import TrainConfig
 from trainers.data import load
 from trainers.errors import ConfigError, DataError
-from trainers.evaluation import baseline, make_evaluator, train_extractor
+from trainers.evaluation import Evaluator, baseline, make_evaluator, train_extractor
 from trainers.evaluation import extractor as extractors
 from trainers.evaluation.frechet import fit, frechet_distance
 from trainers.evaluation.images import image_scores
@@ -116,6 +117,30 @@ def test_samples_of_another_shape_are_a_mistake_of_the_caller(evaluator, digits)
     for bad in (digits.train[:1], digits.train[:, 0], np.zeros((10, 2), np.float32)):
         with pytest.raises(ValueError, match="samples must be"):
             evaluator.scores(bad)
+
+
+def told(value):
+    """What a metric of a user's own gives for two points, where it returns `value`."""
+    return Evaluator(metric="mine", shape=(2,), score=lambda _: value).scores(np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 1.5, "1.5", [1.5], {}, {"other": 1.5}, {"other": 1.5, "mine": 1.5}, {"mine": None}, {"mine": "1.5"},
+     {"mine": 10**400}, {"mine": 1 + 2j}, {"mine": 1.5, "beside it": "text"}],
+    ids=reprlib.repr,
+)  # fmt: skip
+def test_what_a_metric_returns_must_be_numbers_by_name_its_own_first(value):
+    rule = "metric mine must return numbers by name, 'mine' first, but returned"
+    with pytest.raises(ValueError, match=rule) as error:
+        told(value)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("number", [0, 1e308, math.inf, np.float32(1.5), np.float64(-2), torch.tensor(0.5), True])
+def test_any_number_that_a_float64_holds_is_a_score(number):
+    assert told({"mine": number, "beside it": 1}) == {"mine": float(number), "beside it": 1.0}
+    assert type(told({"mine": number})["mine"]) is float
 
 
 def test_a_metric_that_does_not_suit_the_data_names_the_one_that_does(digits):
