@@ -33,7 +33,7 @@ ci: lint test
 # Injects every fault, and writes down what was measured.
 faults: $(READY)
 	mkdir -p build && rm -f build/faults.jsonl
-	FAULTS_LOG=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest tests/faults --timeout 1200
+	FAULTS_LOG=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults --timeout 1200
 	$(BIN)/python -m benchmarks.faults build/faults.jsonl
 
 soak: $(READY)

@@ -8,77 +8,32 @@ benchmarks/commit.md. With a recorded study of digits its own segments and secon
 from __future__ import annotations
 
 import argparse
-import os
-import stat
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from threading import get_ident
 from typing import Any, NamedTuple
 
+from benchmarks.cost import Cost
 from benchmarks.faults import about_here
 from pipeline import config, order, policies, records
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, SearchConfig
 from pipeline.ledger import Ledger
-from pipeline.mlflow_store import Tracker
+from pipeline.mlflow_store import MlflowTracker
 from pipeline.place import Place, open_study
 from pipeline.ports import Job, Prepared
 from pipeline.search import Search
 from pipeline.store import DiskStore
 from pipeline.study import Sampler
 from pipeline.worker import Worker
-from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_executor import Course, ScriptedExecutor
 
 TARGET = Path(__file__).with_suffix(".md")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.yaml"
 SHOWN_TRIALS = 3
-
-
-@dataclass
-class Cost:
-    """What was seen of one thing that was done again and again."""
-
-    seconds: list[float] = field(default_factory=list)
-    syncs: int = 0
-    synced: int = 0  # bytes
-
-    @contextmanager
-    def measure(self) -> Iterator[None]:
-        """Count one time more: the seconds, and the files and folders that this thread syncs from Python meanwhile."""
-        real, mine = os.fsync, get_ident()
-
-        def fsync(descriptor: int) -> None:
-            real(descriptor)
-            if get_ident() == mine:  # not the lease, which beats beside us
-                status = os.fstat(descriptor)
-                self.syncs += 1
-                self.synced += status.st_size if stat.S_ISREG(status.st_mode) else 0
-
-        os.fsync = fsync  # type: ignore[assignment]
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds.append(time.perf_counter() - began)
-            os.fsync = real
-
-    @property
-    def median(self) -> float:
-        """Seconds."""
-        return statistics.median(self.seconds)
-
-    def row(self, name: str) -> str:
-        """Return the row of a table."""
-        low, high = (f"{1000 * seconds:.2f}" for seconds in (min(self.seconds), max(self.seconds)))
-        times = len(self.seconds)
-        told = f"{1000 * self.median:.2f} | {low} to {high} | {self.syncs / times:.1f} | {self.synced / times:,.0f}"
-        return f"| {name} | {times} | {told} |"
 
 
 @dataclass
@@ -174,7 +129,7 @@ def projection(done: Trained, store: DiskStore) -> dict[str, Cost]:
     """Show trials in MLflow's SQLite file, a segment at a time, and then that they are completed."""
     segment, whole, name = Cost(), Cost(), "shown"
     with Ledger.open(store, name) as ledger:
-        tracker = Tracker(None, store, name)
+        tracker = MlflowTracker(None, store, name)
         ledger.append(done.study(name))
         tracker.show(ledger.book, None, time.time())
         for number in range(SHOWN_TRIALS):
@@ -194,7 +149,7 @@ def projection(done: Trained, store: DiskStore) -> dict[str, Cost]:
 
 
 class Loop(NamedTuple):
-    """What a driver does for a segment, but for waiting and showing."""
+    """What a driver's loop does for a segment."""
 
     workers: int
     seconds: float
@@ -202,23 +157,36 @@ class Loop(NamedTuple):
     syncs: float
 
 
+class PutInto:
+    """A store on a disk that workers put blobs into, whose cost is counted apart; the driver removes them."""
+
+    def __init__(self, store: DiskStore) -> None:
+        self.cost, self._put = Cost(), store.put
+        self.get, self.discard, self.set_aside = store.get, store.discard, store.set_aside
+
+    def put(self, blob: bytes) -> str:
+        """Put a blob, as a worker does."""
+        with self.cost.measure():
+            return self._put(blob)
+
+
 def whole_search(done: Trained, store: DiskStore, workers: int) -> Loop:
     """Run the real loop, for as many trials as the example has, over made-up segments that are there at once."""
-    name, cost = f"together-{workers}", Cost()
+    name, cost, blobs = f"together-{workers}", Cost(), PutInto(store)
     search = done.search.model_copy(update={"workers": workers, "halving": HalvingConfig(enabled=False)})
     courses = dict.fromkeys(range(search.trials), Course(tuple(result.score for result in done.results)))
-    executor = ScriptedExecutor(MemoryStore(), courses, tuple(f"worker-{n}" for n in range(workers)), all_at_once)
+    executor = ScriptedExecutor(blobs, courses, tuple(f"worker-{n}" for n in range(workers)), all_at_once)
     with Ledger.open(store, name) as ledger:
         ledger.append(done.study(name))
         loop = Search(
-            config=search, ledger=ledger, executor=executor, asker=sampler(search), blobs=executor.store,
+            config=search, ledger=ledger, executor=executor, asker=sampler(search), blobs=blobs,
             should_stop=lambda: False, tick=lambda _: [],
         )  # fmt: skip
         with cost.measure():
             loop.run()
     objects = len(store.names(f"studies/{name}/journal")) - 1  # the study's record came before
-    each = len(executor.trained)
-    return Loop(workers, cost.seconds[0] / each, objects / each, cost.syncs / each)
+    each, seconds = len(executor.trained), cost.seconds[0] - sum(blobs.cost.seconds)
+    return Loop(workers, seconds / each, objects / each, (cost.syncs - blobs.cost.syncs) / each)
 
 
 def all_at_once(workers: list[str]) -> list[tuple[str, str]]:
@@ -236,10 +204,10 @@ def sampler(search: SearchConfig) -> Sampler:
 
 
 def share(driver: float, search: SearchConfig, results: Sequence[records.SegmentResult], recorded: Book | None) -> str:
-    """Return the share of a search's seconds in which its driver works, and from which figures it comes.
+    """Return the share of a search's seconds that its driver's loop takes, and from which figures it comes.
 
     Args:
-        driver: its seconds for a segment.
+        driver: the loop's seconds for a segment.
         search: the example.
         results: segments of a trial that was trained alone.
         recorded: a study; None takes that trial, as if all workers trained all the time as it was trained.
@@ -249,10 +217,27 @@ def share(driver: float, search: SearchConfig, results: Sequence[records.Segment
         part = driver * search.workers / segment
         return f"{part:.2%}, where a segment takes {segment:.2f} s on each of {search.workers} workers"
     trials = recorded.trials.values()
-    segments = sum(len(trial.segments) for trial in trials)
-    seconds = max(trial.decision.at for trial in trials if trial.decision) - recorded.study.at
+    segments, seconds = sum(len(trial.segments) for trial in trials), busy(trials)
     name = recorded.study.study
     return f"{driver * segments / seconds:.2%} of study {name}: {segments} segments in {seconds:.0f} s"
+
+
+def busy(trials: Iterable[Trial]) -> float:
+    """Return the seconds in which some trial was under way: pauses between two drivers do not count."""
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted(span for trial in trials for span in spans(trial)):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+def spans(trial: Trial) -> Iterator[tuple[float, float]]:
+    """Yield when each attempt of a trial began, and when it was last heard of."""
+    heard = [(record.attempt, record.at) for record in (*trial.segments, *trial.losses)]
+    if trial.decision is not None:
+        heard.append((len(trial.attempts) - 1, trial.decision.at))
+    for begun in trial.attempts:
+        yield begun.at, max((at for attempt, at in heard if attempt == begun.attempt), default=begun.at)
 
 
 def page(parts: Mapping[str, Cost], loops: Sequence[Loop], shares: str) -> str:
@@ -265,9 +250,9 @@ def page(parts: Mapping[str, Cost], loops: Sequence[Loop], shares: str) -> str:
         "|---|---|---|---|",
     ]
     group += [f"| {n} | {1000 * seconds:.2f} | {objects:.2f} | {syncs:.2f} |" for n, seconds, objects, syncs in loops]
-    says = "The whole loop (ask, journal, decisions; all but waiting and MLflow), for a search's worth of trials:"
-    says = f"SQLite's own syncs are not counted. {says}"
-    told = f"Of a digits search the driver works {shares}."
+    says = "SQLite's own syncs are not counted. The loop for a search's worth of trials: ask, journal, decisions, "
+    says += "removing blobs (small ones). Left out are Ray's calls, the view, and the threads that show in MLflow:"
+    told = f"Of a digits search that loop takes {shares}."
     return "\n".join([head, "", about_here(), "", *table, "", says, "", *group, "", told, ""])
 
 
@@ -288,8 +273,9 @@ def main() -> None:
         parts = {"blobs: a worker puts them (history, samples, checkpoint, generator)": blobs_put(done, store, other)}
         parts |= journal_and_decisions(done, other)
         parts |= projection(done, store)
-        loops = [whole_search(done, third, workers) for workers in (1, 2, 8)]
-    text = page(parts, loops, share(loops[1].seconds, done.search, done.results, recorded))
+        loops = [whole_search(done, third, workers) for workers in sorted({1, 2, 8, done.search.workers})]
+    own = next(loop for loop in loops if loop.workers == done.search.workers)
+    text = page(parts, loops, share(own.seconds, done.search, done.results, recorded))
     print(text)
     if chosen.write:
         TARGET.write_text(text)

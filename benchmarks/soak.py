@@ -30,7 +30,8 @@ from pipeline.ledger import read_book, read_records
 from pipeline.projection import TRIAL_KEY
 from pipeline.records import DecisionRecord, Record, SegmentRecord, TrialRecord
 from pipeline.store import DiskStore
-from tests.command_line import alive, begin, descendants, end
+from tests.command_line import alive, begin, end
+from tests.ray_processes import workers
 
 STUDY = "soak"
 SEARCH = f"""
@@ -182,13 +183,13 @@ class Soak:
     def _kill_worker(self, driver: subprocess.Popen[str]) -> bool:
         """Kill a worker of ours, and tell whether there was one."""
         try:
-            workers = [process for process in descendants(driver.pid) if process.name().startswith("ray::Actor")]
-            if workers:
-                self.rng.choice(workers).kill()
-        except psutil.NoSuchProcess:  # one ended meanwhile
+            found = workers(driver.pid)
+            if found:
+                self.rng.choice(found).kill()
+        except psutil.NoSuchProcess:  # it, or the driver, ended meanwhile
             return False
-        self.kills["worker"] += bool(workers)
-        return bool(workers)
+        self.kills["worker"] += bool(found)
+        return bool(found)
 
     def _kill_driver(self, driver: subprocess.Popen[str]) -> subprocess.Popen[str]:
         driver.kill()
