@@ -88,10 +88,10 @@ class Projectors:
         deadline = time.monotonic() + timeout
         for each in self._each:
             each.ask_to_close(timeout, outcome)
-        while not all(each.join(0.0) for each in self._each):
+        while waited_for := [each for each in self._each if not each.join(0.0)]:
             left = min(deadline - time.monotonic(), patience())
             if left <= 0:
                 break
             deadline = time.monotonic() + left
-            next(each for each in self._each if not each.join(0.0)).join(min(left, LOOK))
+            waited_for[0].join(min(left, LOOK))
         return {name: each.lag for name, each in self._named.items() if each.lag}

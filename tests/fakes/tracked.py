@@ -83,12 +83,16 @@ def dump(tracker: MlflowTracker) -> dict[str, Any]:
 
 
 def shelf_of(tracker: MlflowTracker) -> dict[str, Any]:
-    """All models, versions and aliases that MLflow holds, but for ids of its own making; a file as name and size."""
+    """All models, versions and aliases that MLflow holds, but for ids of its own making; a file as name and size.
+
+    Whoever loads a registered model by its alias has MLflow write `registered_model_meta` beside it.
+    """
     client, runs = tracker.mlflow.client, {run.info.run_id: key for key, run in runs_of(tracker).items()}
     models, names = {}, {}
     for model in models_of(tracker):
         root = Path(mlflow.artifacts.download_artifacts(model.artifact_location))
-        files = {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+        found = [path for path in root.rglob("*") if path.is_file() and path.name != "registered_model_meta"]
+        files = {str(path.relative_to(root)): path.stat().st_size for path in found}
         models[model.model_id] = (runs[model.source_run_id], model.name, model.status, model.tags, sorted(files))
     for name in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{name.name}'")

@@ -25,6 +25,7 @@ from tests.ray_processes import named, workers
 SEED = 20_260
 KILLS = {"worker": 14, "driver": 4, "node": 2}
 STARTUP, STEPS = 3, 1600
+APART = 4  # segments that are committed between two kills: the last one comes after about 120 of some 190
 SEARCH = f"""
 study: ring
 data: ring8
@@ -74,9 +75,9 @@ class Hunt:
         self.driver: subprocess.Popen[str] = place.begin()
 
     def strike(self, what: str) -> None:
-        """Wait until one more segment is committed, let both workers go on, and kill within the time of a segment."""
-        before = self.place.segments()
-        wait_for(lambda: self.committed() > before, self.driver)
+        """Wait until some more segments are committed, let both workers go on, and kill within the time of one."""
+        wanted = self.place.segments() + APART
+        wait_for(lambda: self.committed() >= wanted, self.driver)
         seconds = self.rng.random() * self.seconds_a_segment()
         self.give(2)
         time.sleep(seconds)

@@ -20,6 +20,7 @@ from pipeline.compaction import compacted
 from pipeline.journal import Place as At
 from pipeline.journal import with_digest
 from pipeline.ports import CorruptCheckpointError, Job
+from pipeline.store import open_store
 from pipeline.worker import Worker
 from tests.command_line import begin, descendants, end, free_port, gansearch, refusal, wait_for
 from tests.fakes import shown
@@ -220,7 +221,7 @@ def _compacted(_book: Book, store: MemoryStore, digest: str) -> object:
 
 
 def _resumed(book: Book, store: MemoryStore, digest: str, folder: Path) -> object:
-    worker = Worker(str(folder / "store"))
+    worker = Worker(open_store(folder / "store").uri)
     worker._store.put(store.get(digest))
     job = Job(spec=book.trials[0].spec, attempt=0, checkpoint=digest, extractor=None)
     return worker.start(job)
