@@ -58,6 +58,7 @@ def test_a_study_in_use_is_refused_with_its_user(finished: Finished):
     assert re.search(r"study 'tiny' is in use by process \d+ on \S+; wait for its end, or stop it", message)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_driver_loses_nothing_and_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     place = Held(tmp_path, step=STEPS // 2)
     driver = place.begin("--trials", "3")

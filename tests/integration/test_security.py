@@ -171,6 +171,7 @@ def test_the_pages_are_for_this_machine_alone(looked: Looked):
         end(process)
 
 
+@pytest.mark.slow
 def test_rays_folder_of_somebody_else_is_not_used(tmp_path: Path):
     folder = tmp_path / f"gs-{os.getuid()}"
     folder.mkdir(mode=0o755)
