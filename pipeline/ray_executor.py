@@ -15,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayT
 
 from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, WorkerDiedError, cause_of, sentence
 from pipeline.ray_errors import before_training, loss
-from pipeline.ray_slot import Grounds, Slot, has_opened, node_id, on_dead_node, spawn
+from pipeline.ray_slot import NodeHealth, Slot, has_opened, node_id, on_dead_node, spawn
 from pipeline.records import SegmentResult
 from pipeline.resources import capacity, gpu_share, is_dead, shortfall, totals
 from trainers.config import TrainConfig
@@ -69,7 +69,7 @@ class RayExecutor:
         self._unreachable: list[Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
         self._should_stop, self._chances = should_stop, CHANCES
-        self._grounds = Grounds()
+        self._nodes = NodeHealth()
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             ray_options.begin(ray.init, ray.shutdown, workers, address, modules)
@@ -108,11 +108,11 @@ class RayExecutor:
     def ready(self, worker: str) -> bool:
         """Tell, without waiting, whether a worker has its place; see the Executor port."""
         slot = self._slots[worker]
-        if slot.call is None and (why := self._grounds.against(slot)) is not None:
+        if slot.call is None and (why := self._nodes.why_replace(slot)) is not None:
             logger.warning("%s had nothing to do and is replaced: %s", worker, why)
             ray.kill(slot.host)
             slot = self._slots[worker] = self._spawn(worker)
-        return has_opened(slot) and not self._grounds.doubt(slot)
+        return has_opened(slot) and not self._nodes.in_doubt(slot)
 
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
@@ -198,7 +198,7 @@ class RayExecutor:
             out_of_reach = isinstance(error, ActorUnavailableError)
             result = loss(error, slot.name, node_dead=on_dead_node(slot))
         if isinstance(result, Loss) and result.cause in ("node_lost", "preemption"):
-            self._grounds.lost(slot)
+            self._nodes.lost(slot)
         if isinstance(result, Loss) and result.cause not in NO_FAULT_OF_THE_WORKER:
             if out_of_reach:
                 slot.late = slot.host.late.remote(slot.calls)

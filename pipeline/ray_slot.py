@@ -65,26 +65,26 @@ def on_dead_node(slot: Slot) -> bool:
     return where is not None and is_dead(ray.nodes(), where)
 
 
-class Grounds:
-    """What speaks against the places of workers that have nothing to do: their nodes, and what became of them.
+class NodeHealth:
+    """Whether workers that have nothing to do are on nodes that live.
 
-    A node that has lost a worker counts as lost itself until Ray says so, or has not said so for a while: others on it
-    would be lost in turn, each with a trial.
+    A node that has lost a worker is doubted until Ray says that it is dead, or has not said so for a while: others on
+    it would be lost in turn, each with a try of a trial. Who was asked for since is not: a living node made it.
     """
 
     def __init__(self) -> None:
         self._looked = -SUSPICION  # monotonic seconds
         self._nodes: list[dict[str, Any]] = []
-        self._suspects: dict[str, float] = {}  # nodes, and until when
+        self._lost: dict[str, float] = {}  # nodes, and when they lost a worker
 
     def lost(self, slot: Slot) -> None:
         """Note that a worker was lost with its node, perhaps."""
         self._looked = -SUSPICION
         if (where := _node_of(slot)) is not None:
-            self._suspects[where] = time.monotonic() + SUSPICION
+            self._lost[where] = time.monotonic()
 
-    def against(self, slot: Slot) -> str | None:
-        """Return why a worker's place is none any more, or None."""
+    def why_replace(self, slot: Slot) -> str | None:
+        """Return why a worker cannot train where it is, or None."""
         if not has_opened(slot):
             return None
         if time.monotonic() > self._looked + FRESH:
@@ -94,9 +94,10 @@ class Grounds:
             return "it could not begin"
         return "its node has died" if is_dead(self._nodes, where) else None
 
-    def doubt(self, slot: Slot) -> bool:
-        """Whether a worker's node has just lost another."""
-        return has_opened(slot) and self._suspects.get(_node_of(slot) or "", 0.0) > time.monotonic()
+    def in_doubt(self, slot: Slot) -> bool:
+        """Whether a worker's node has lost another since it was asked for, and not long ago."""
+        lost = self._lost.get(_node_of(slot) or "")
+        return lost is not None and slot.since < lost < time.monotonic() < lost + SUSPICION
 
 
 def _node_of(slot: Slot) -> str | None:
