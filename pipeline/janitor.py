@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from pipeline import policies
@@ -36,8 +33,9 @@ class Janitor:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._noted: deque[Callable[[], object]] = deque()
-        self._gone: set[str] = set()  # blobs that were noted, and not put again since
+        self._aside: list[str] = []  # corrupt ones
+        self._noted: dict[str, None] = {}  # what is to be removed, in order
+        self._gone: set[str] = set()  # what was noted, and not put again since
         self._kept: dict[int, bool] = {}  # final trials whose garbage is noted, and whether their generator stays
 
     def tidy(self, trial: Trial, put: SegmentResult | None = None) -> None:
@@ -48,7 +46,9 @@ class Janitor:
             put: a segment of it whose blobs were just put, perhaps not for the first time.
         """
         if put is not None:
-            self._gone -= {put.checkpoint or "", put.generator or ""}
+            for digest in (put.checkpoint or "", put.generator or ""):
+                self._gone.discard(digest)
+                self._noted.pop(digest, None)
         self._note(policies.discardable(trial.segments, trial.best))
 
     def collect(self, book: Book) -> None:
@@ -62,27 +62,27 @@ class Janitor:
 
     def set_aside(self, digest: str) -> None:
         """Note a corrupt blob; it comes first."""
-        self._noted.appendleft(partial(self._blobs.set_aside, digest))
+        self._aside.append(digest)
 
-    def work(self, at_most: int | None = AT_ONCE) -> None:
-        """Do what is noted, a few at a time; the records that it follows from are durable.
+    def work(self) -> bool:
+        """Do a part of what is noted, whose records are durable, and tell whether there is more.
 
         A store may be far, and a driver that takes over notes what earlier ones removed: it must not be deaf meanwhile.
-        What the store refuses to remove is told and tried again: nothing is lost with it but room.
-
-        Args:
-            at_most: so many; None does all.
+        What the store refuses is told and tried again the next time: nothing is lost with it but room.
         """
-        for _ in range(len(self._noted) if at_most is None else min(at_most, len(self._noted))):
-            try:
-                self._noted[0]()
-            except Unreachable as error:
-                _log.warning("what is not needed any more stays for now: %s", error)
-                self._noted.rotate(-1)
-                return
-            self._noted.popleft()
+        try:
+            while self._aside:
+                self._blobs.set_aside(self._aside[0])
+                del self._aside[0]
+            for digest in list(self._noted)[:AT_ONCE]:
+                self._blobs.discard(digest)
+                del self._noted[digest]
+        except Unreachable as error:
+            _log.warning("what is not needed any more stays for now: %s", error)
+            return False
+        return bool(self._noted)
 
     def _note(self, digests: tuple[str, ...]) -> None:
         fresh = [digest for digest in digests if digest not in self._gone]
         self._gone.update(fresh)
-        self._noted += [partial(self._blobs.discard, digest) for digest in fresh]
+        self._noted |= dict.fromkeys(fresh)

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from pipeline.records import RECORD, Record
 from pipeline.store_port import MissingObject, NameTaken, Store
-from trainers.errors import IntegrityError, StateConflict
+from trainers.errors import IntegrityError
 from trainers.registry import Part
 
 _CHUNK, _AT_ONCE = 32, 16
@@ -161,21 +161,6 @@ def open_epoch(store: Store, study: str) -> int:
     for earlier in range(oldest, epoch):
         _end(store, study, Place(earlier, max(journal.get(earlier, [0]))))
     return epoch
-
-
-def fence(store: Store, study: str) -> Callable[[], None]:
-    """Return what raises StateConflict from when on somebody has opened a later epoch than there is now.
-
-    It is one small read, for any thread of the driver that holds the study.
-    """
-    later = epoch_name(study, _newest(store, study) + 1)
-
-    def check() -> None:
-        if read(store, later) is not None:
-            mend = "run the same command again to read what became of it"
-            raise StateConflict(f"another driver took study {study!r} over; {mend}")
-
-    return check
 
 
 def _newest(store: Store, study: str) -> int:

@@ -13,7 +13,6 @@ from pipeline import drift
 from pipeline.book import Book
 from pipeline.config import SearchConfig, first_params, num_enqueued, search_space, train_config, trial_seed
 from pipeline.janitor import Janitor
-from pipeline.journal import fence
 from pipeline.ledger import Ledger
 from pipeline.policies import to_name
 from pipeline.ports import Executor
@@ -102,13 +101,12 @@ def launch(
     began = time.monotonic()
     store = open_store(config.store)
     with Ledger.open(store, config.study, say=driver.say) as ledger:
-        check = fence(store, config.study)
         store.sweep()
         with driver.uninterrupted():
             _refuse_drift(ledger, config, driver.allow_drift)
         uid, absent = (None, None) if ledger.book.study is None else (ledger.book.study.uid, driver.say)
         shown = open_trackers(_plain(config), store, config.study, config.tracking_uri, uid, absent=absent)
-        work = _Work(config, driver, ledger, store, Projectors(ledger.records, shown, check), open_executor)
+        work = _Work(config, driver, ledger, store, Projectors(ledger.records, shown, ledger.check), open_executor)
         trained = _left_to_do(ledger.book, config)
         done = work.train(began) if trained else work.only_show()
         if (error := work.projectors.conflict or work.projectors.integrity) is not None:
@@ -146,7 +144,8 @@ class _Work:
         self.projectors.start()
         janitor = Janitor(self.store)
         janitor.collect(self.ledger.book)
-        janitor.work(at_most=None)
+        while not self.driver.should_stop() and janitor.work():
+            pass
         self._drain(DRAIN_SECONDS)
         return True
 

@@ -94,7 +94,7 @@ class Ledger:
             read_book(store, study)  # one that cannot be read is left as it is
             epoch = open_epoch(store, study)
             ledger = cls(store, study, epoch, _replay(store, study), compact_at, say)
-            ledger._check_epoch()  # so that what was read is that of earlier epochs, which have ended
+            ledger.check()  # so that what was read is that of earlier epochs, which have ended
             ledger._compact_if_due()
             ledger._lease, ledger._held = lease, stack.pop_all()
         return ledger
@@ -126,6 +126,16 @@ class Ledger:
             self._stage(records)
             self._commit()
 
+    def check(self) -> None:
+        """Look whether another driver has taken the study over; any thread of this one may.
+
+        Raises:
+            StateConflict: it has.
+            Unreachable: the store cannot be read.
+        """
+        if read(self._store, epoch_name(self.study, self._epoch + 1)) is not None:
+            raise StateConflict(f"another driver took study {self.study!r} over; {_MEND}")
+
     def close(self) -> None:
         """Let the study go; what is only staged is dropped. Closing twice does nothing."""
         with self._guard:
@@ -153,7 +163,7 @@ class Ledger:
     def _commit(self) -> None:
         if not self._staged:
             if self._lease is not None and self._lease.lost:
-                self._check_epoch()
+                self.check()
             return
         self._check_usable()
         self._torn = True
@@ -178,15 +188,11 @@ class Ledger:
     def _write(self, data: bytes) -> None:
         place = Place(self._epoch, self._number + 1)
         if not create_own(self._store, record_name(self.study, place), data):
-            self._check_epoch()
+            self.check()
             # by a write of ours that failed half-way, or a clone of this process
             raise StateConflict(f"study {self.study!r} has a record that this driver does not know; {_MEND}")
-        self._check_epoch()
+        self.check()
         self._number += 1
-
-    def _check_epoch(self) -> None:
-        if read(self._store, epoch_name(self.study, self._epoch + 1)) is not None:
-            raise StateConflict(f"another driver took study {self.study!r} over; {_MEND}")
 
     def _drop(self) -> None:
         if self._staged:

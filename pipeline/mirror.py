@@ -89,7 +89,7 @@ class Mirror:
 
     def find(self, book: Book, trial: Trial) -> Run | None:
         """Return a trial's run, if it has one."""
-        return self._all(_study(book)).get(trial.spec.key)
+        return self._all(book.begun).get(trial.spec.key)
 
     def show(self, book: Book, trial: int | None, began: float) -> tuple[Run, Broken]:
         """Make the run of a trial, or of the study, say what the book says, as far as the blobs are there to show."""
@@ -99,7 +99,7 @@ class Mirror:
 
     def show_study(self, book: Book, began: float) -> Run:
         """Make the study's run say what the book says, and return it; it is made where it is missing."""
-        study, config = _study(book), digest(book.config)
+        study, config = book.begun, digest(book.config)
         runs = self._all(study)
         if study.uid not in runs:
             runs[study.uid] = self._runs.create(study.study, began, shown.identity_tags(book, None))
@@ -111,13 +111,13 @@ class Mirror:
 
     def show_trial(self, book: Book, trial: Trial, began: float) -> tuple[Run, Broken]:
         """Make a trial's run say what the book says, and return it; it is made where it is missing."""
-        parent, runs = self.show_study(book, began), self._all(_study(book))
+        parent, runs = self.show_study(book, began), self._all(book.begun)
         if trial.spec.key not in runs:
             tags = shown.identity_tags(book, trial) | {"mlflow.parentRunId": parent.run_id}
             runs[trial.spec.key] = self._runs.create(shown.run_name(trial.spec), began, tags)
         run, broken = runs[trial.spec.key], Broken()
         if SHOWN not in run.tags:
-            self._runs.log_data(run.run_id, shown.data_input(_study(book)))
+            self._runs.log_data(run.run_id, shown.data_input(book.begun))
             self._log(run, params=shown.trial_params(trial.spec), tags={SHOWN: "0"})
         for record in trial.segments[shown.segments_shown(run.tags[SHOWN]) :]:
             self._show_segment(run, record, broken)
@@ -134,7 +134,7 @@ class Mirror:
     def finish(self, book: Book, outcome: Outcome) -> Broken:
         """End the study's run and those of trials without a final state; add what kept generators need."""
         at, broken = shown.ended_at(book), Broken()
-        parent, runs = self.show_study(book, at), self._all(_study(book))
+        parent, runs = self.show_study(book, at), self._all(book.begun)
         for trial in book.trials.values():
             run = runs.get(trial.spec.key)
             if run is not None and not trial.state.final:
@@ -226,8 +226,3 @@ def _tried(make: Callable[[], T], broken: Broken) -> T | None:
     except IntegrityError as error:
         broken.append(error)
         return None
-
-
-def _study(book: Book) -> StudyRecord:
-    assert book.study is not None, "a journal's first record is its study"  # noqa: S101 - ours, not the user's
-    return book.study

@@ -157,7 +157,7 @@ class StudyStorage:
     def _open(self, book: Book) -> optuna.Study:
         """Return the study; it is made where it is missing, and made anew where its trials are not the book's."""
         if self._study is None:
-            record = _record(book)
+            record = book.begun
             study = self._load(record)
             trials = study.get_trials(deepcopy=False)
             if not all(_same(book, trial) for trial in trials):
@@ -221,7 +221,7 @@ class StudyStorage:
         if trial.state.final:
             made.set_user_attr(STATE, str(trial.state))
         # Optuna's times are local ones without a zone. Of a trial shown before its turn the first attempt's is near.
-        known = (began, *(attempt.at for attempt in trial.attempts), _record(book).at)
+        known = (began, *(attempt.at for attempt in trial.attempts), book.begun.at)
         made.number = trial.number
         made.datetime_start = datetime.fromtimestamp(next(at for at in known if at is not None))
         if trial.state.final and trial.decision is not None:
@@ -249,8 +249,3 @@ def _same(book: Book, trial: FrozenTrial) -> bool:
     if ours is None or trial.user_attrs.get(TRIAL_KEY) != ours.spec.key:
         return False
     return ours.state.final or not trial.state.is_finished()
-
-
-def _record(book: Book) -> StudyRecord:
-    assert book.study is not None, "a journal's first record is its study"  # noqa: S101 - ours, not the user's
-    return book.study

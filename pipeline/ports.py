@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from pipeline.records import Cause, SegmentResult, TrialSpec
+from pipeline.records import Cause, LossRecord, SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
 from trainers.errors import GansearchError, IntegrityError, Unreachable
 from trainers.registry import Part
@@ -42,6 +42,10 @@ class Loss:
     detail: str  # one sentence
     traceback: str = ""
     blob: str | None = None  # the checkpoint that is corrupt
+
+    def record(self, trial: int, attempt: int, at: float) -> LossRecord:
+        """Return the record of it."""
+        return LossRecord(at=at, trial=trial, attempt=attempt, cause=self.cause, detail=self.detail, blob=self.blob)
 
 
 class Prepared(Part):

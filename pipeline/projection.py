@@ -71,7 +71,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def study_params(book: Book) -> dict[str, str]:
     """Return the parent run's parameters: the study's first configuration, since MLflow's parameters are immutable."""
-    return flatten(redact(_study(book).config))
+    return flatten(redact(book.begun.config))
 
 
 def trial_params(spec: TrialSpec) -> dict[str, str]:
@@ -102,7 +102,7 @@ def _short(value: Scalar) -> str:
 
 def study_tags(book: Book, outcome: Outcome) -> dict[str, str]:
     """Return the parent run's tags: the counts, the best trial, and a note for a person."""
-    study, best = _study(book), book.best
+    study, best = book.begun, book.best
     tags = {f"gansearch.{state}": str(number) for state, number in book.counts.items()}
     tags |= {"gansearch.metric": study.metric, "gansearch.outcome": outcome, "gansearch.code": study.code}
     tags |= {f"gansearch.version.{name}": version for name, version in study.versions.items()}
@@ -113,7 +113,7 @@ def study_tags(book: Book, outcome: Outcome) -> dict[str, str]:
 
 def study_note(book: Book, outcome: Outcome) -> str:
     """Return the parent run's description in Markdown: outcome, counts and best trials."""
-    study = _study(book)
+    study = book.begun
     counts = ", ".join(f"{number} {state}" for state, number in book.counts.items())
     name, metric = in_markdown(study.study), in_markdown(study.metric)
     lines = [f"**{name}** is {outcome}: {counts}. The score is {metric}, lower is better.", ""]
@@ -127,7 +127,7 @@ def study_note(book: Book, outcome: Outcome) -> str:
 
 def identity_tags(book: Book, trial: Trial | None) -> dict[str, str]:
     """Return the tags that `create_run` carries, by which a run is found again; `trial` None is the study."""
-    tags = {STUDY_UID: _study(book).uid}
+    tags = {STUDY_UID: book.begun.uid}
     return tags if trial is None else tags | {TRIAL_KEY: trial.spec.key, "gansearch.number": str(trial.number)}
 
 
@@ -138,7 +138,7 @@ def trial_tags(book: Book, trial: Trial) -> dict[str, str]:
         STATE: str(trial.state),
         "gansearch.attempts": str(len(trial.attempts)),
         "gansearch.origin": trial.spec.origin,
-        "gansearch.data_digest": str(_study(book).data.get("digest", "")),
+        "gansearch.data_digest": str(book.begun.data.get("digest", "")),
     }
     for cause in sorted({loss.cause for loss in trial.losses}):
         tags[f"gansearch.lost.{cause}"] = str(sum(loss.cause == cause for loss in trial.losses))
@@ -206,11 +206,6 @@ def data_input(study: StudyRecord) -> dict[str, str]:
     }
 
 
-def _study(book: Book) -> StudyRecord:
-    assert book.study is not None, "a journal's first record is its study"  # noqa: S101 - ours, not the user's
-    return book.study
-
-
 def outcome_of(book: Book) -> Outcome:
     """Return how a study that nobody is working on stands: finished once its budget was used up, and not raised."""
     used_up = book.finished >= int(book.config.get("trials", 0))
@@ -219,7 +214,7 @@ def outcome_of(book: Book) -> Outcome:
 
 def ended_at(book: Book) -> float:
     """Return when the last thing happened that the study's run tells of, in seconds since 1970."""
-    times = [_study(book).at, *(finish.at for finish in book.finishes)]
+    times = [book.begun.at, *(finish.at for finish in book.finishes)]
     for trial in book.trials.values():
         times += [record.at for record in (*trial.attempts[-1:], *trial.segments[-1:])]
         times += [] if trial.decision is None else [trial.decision.at]
@@ -241,7 +236,7 @@ def version_tags(book: Book, trial: Trial, gates: Sequence[Mapping[str, Any]]) -
     return {
         TRIAL_KEY: trial.spec.key,
         SCORE: repr(trial.score),
-        METRIC: _study(book).metric,
+        METRIC: book.begun.metric,
         GENERATOR: trial_generator(book, trial)[0],
         "gansearch.gates": json.dumps(list(gates)),
     }
@@ -249,7 +244,7 @@ def version_tags(book: Book, trial: Trial, gates: Sequence[Mapping[str, Any]]) -
 
 def version_note(book: Book, trial: Trial) -> str:
     """Return a version's description for a person."""
-    study = _study(book)
+    study = book.begun
     told = f"Study {study.study}, trial {run_name(trial.spec)}: {study.metric} {trial.score} at {trial.steps} steps."
     return in_markdown(told)
 
@@ -263,4 +258,4 @@ def trial_generator(book: Book, trial: Trial) -> tuple[str, tuple[int, ...]]:
     weights = trial.best.result.generator if trial.best is not None else None
     if weights is None:
         raise NotGoodEnough(f"trial {trial.number} has no generator; it needs one evaluated segment")
-    return weights, tuple(_study(book).data["shape"])
+    return weights, tuple(book.begun.data["shape"])

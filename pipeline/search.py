@@ -20,7 +20,6 @@ from pipeline.records import (
     DecisionRecord,
     FinishRecord,
     LateRecord,
-    LossRecord,
     Record,
     SegmentRecord,
     SegmentResult,
@@ -85,8 +84,8 @@ class Search:
             self._pick_up()
             while self._turn():
                 pass
-            if not self._stopping:
-                self._janitor.work(at_most=None)
+            while not self._look() and self._janitor.work():
+                pass
         except BaseException:
             with suppress(GansearchError):  # the first error is the one to tell
                 self._suspend()
@@ -259,7 +258,7 @@ class Search:
 
     def _retry(self, number: int, attempt: int, loss: Loss) -> bool:
         """Let a trial wait for another attempt, from its newest committed checkpoint, if its cause has any left."""
-        lost, trial = _lost(number, attempt, loss), self._book.trials[number]
+        lost, trial = loss.record(number, attempt, time.time()), self._book.trials[number]
         if not policies.may_retry(loss.cause, [*trial.losses, lost], self._config.retries):
             return False
         self._ledger.stage(lost)
@@ -270,7 +269,7 @@ class Search:
         return True
 
     def _fail(self, number: int, attempt: int, loss: Loss) -> None:
-        self._ledger.stage(_lost(number, attempt, loss))
+        self._ledger.stage(loss.record(number, attempt, time.time()))
         if loss.blob is not None:
             self._janitor.set_aside(loss.blob)
         self._finish(number, TrialState.FAILED, loss.detail, why=loss.traceback)
@@ -293,8 +292,3 @@ class Search:
         running = [trial.number for trial in self._book.unfinished if trial.state is not TrialState.SUSPENDED]
         suspended = {"at": time.time(), "state": TrialState.SUSPENDED, "reason": "the search was stopped"}
         self._ledger.stage(*(DecisionRecord.model_validate({"trial": n, **suspended}) for n in running))
-
-
-def _lost(trial: int, attempt: int, loss: Loss) -> LossRecord:
-    at, cause, detail, blob = time.time(), loss.cause, loss.detail, loss.blob
-    return LossRecord(at=at, trial=trial, attempt=attempt, cause=cause, detail=detail, blob=blob)

@@ -101,8 +101,10 @@ def sync(place: Place, say: Say) -> dict[str, Any]:
     with Ledger.open(study.store, study.name, say=say) as ledger:
         trackers = open_trackers(ledger.book.config, study.store, study.name, study.tracking_uri, ledger.book.begun.uid)
         say(f"showing {len(ledger.records)} records at {redact(trackers[0].tracking_uri)}")
-        projectors = Projectors(ledger.records, trackers)
+        projectors = Projectors(ledger.records, trackers, ledger.check)
         unsynced = projectors.show_now(outcome_of(ledger.book))
+        if projectors.conflict is not None:
+            raise projectors.conflict
         if runs := projectors.drain():
             ledger.append(*runs)
     if projectors.integrity is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.book import Trial
+from pipeline.book import Book, Trial
 from tests.command_line import document, end, gansearch, refusal, wait_for
 from tests.fakes.canary import RunsCode
 from tests.fakes.processes import files
@@ -45,6 +45,13 @@ def suspended(place: Held) -> Trial:
 
 def blob(place: Place, digest: str) -> Path:
     return place.folder / "store" / "blobs" / digest[:2] / digest
+
+
+def none_lost(before: Book, place: Place) -> int:
+    """Return how many segments the journal lacks by now: none."""
+    count = lost(before, place.book)
+    assert count == 0
+    return count
 
 
 def flipped(data: bytes) -> bytes:
@@ -104,12 +111,10 @@ def test_another_result_of_the_same_steps_is_an_integrity_error(place: Held, not
     before = place.book
     message = refusal(place.search(*ONE), 6)
     assert "trial 0, trained again from its checkpoint to step 30, gave history" in message
-    segments_lost = lost(before, place.book)
-    assert segments_lost == 0
     note(
         "journal: a segment's history exchanged, checkpoints gone",
         "exit 6 that names trial and step; the journal keeps what it says",
-        segments_lost=segments_lost,
+        segments_lost=none_lost(before, place),
     )
 
 
@@ -146,12 +151,10 @@ def test_the_last_object_of_the_journal_is_truncated(place: Held, note: Note):
     last.write_bytes(whole)
     assert document(place.search(*ONE))["trials"]["completed"] == 1
     assert_whole(place, trials=1)
-    segments_lost = lost(before, place.book)
-    assert segments_lost == 0
     note(
         "journal: the last object truncated",
         "exit 6 that names it; no object is written; whole again, it goes on",
-        segments_lost=segments_lost,
+        segments_lost=none_lost(before, place),
     )
 
 
@@ -192,11 +195,9 @@ def test_the_disk_is_full_at_a_checkpoint(small: Path, tmp_path: Path, note: Not
             assert place.store.get(trial.checkpoint[0])
     mount(small, "remount,size=64m")
     assert document(place.search("--trials", "4"))["trials"]["completed"] == 4
-    segments_lost = lost(before, place.book)
-    assert segments_lost == 0
     parts = [path for path in small.rglob("*~*") if path.is_file()]
     assert parts == [], "half a file stayed"
     note(
         "disk full at a checkpoint", "exit 4 that names the file; what was committed is whole; it goes on",
-        segments_lost=segments_lost,
+        segments_lost=none_lost(before, place),
     )  # fmt: skip

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,19 +26,13 @@ from pipeline.signals import StopRequest
 from pipeline.store import Store, open_store
 from tests.fakes import search_bench as bench
 from tests.fakes.scripted_executor import Course, ScriptedExecutor, in_turn
+from tests.fakes.signal_handlers import kept_handlers  # noqa: F401 - a fixture
 from tests.fakes.tracker import MemoryTracker
 from trainers.errors import IntegrityError, StateConflict, Unreachable
 
+pytestmark = pytest.mark.usefixtures("kept_handlers")
 SOON = 20.0  # seconds: far below the 120 that MLflow is given by itself
 NO_SCORE = {number: Course(scores=(None,) * 6) for number in range(9)}  # so that nothing is drawn in the end
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline.book import Book
-from pipeline.journal import fence
 from pipeline.ledger import Ledger
 from pipeline.projection import Outcome
 from pipeline.projector import Projector, Shown
@@ -66,7 +65,7 @@ def test_a_driver_that_thaws_shows_nothing_over_the_second_ones_study(main_is_fi
     first, rest = unfinished(store)
     with Ledger.open(store, "digits") as frozen:
         frozen.append(*first[:2])
-        projectors = Projectors(frozen.records, [MemoryMlflowTracker(mlflow, store)], fence(store, "digits"))
+        projectors = Projectors(frozen.records, [MemoryMlflowTracker(mlflow, store)], frozen.check)
         projectors.start()
         wait_for(lambda: projectors.unsynced == 0)
         frozen.append(*first[2:])  # and nobody is notified: here it freezes
@@ -95,7 +94,7 @@ def test_what_a_driver_shows_when_it_thaws_in_the_middle_of_it_is_mended_by_the_
     tracker = Gated(mlflow, store)
     with Ledger.open(store, "digits") as frozen:
         frozen.append(*first[:5])
-        projector = Projector(frozen.records, tracker, fence(store, "digits"))
+        projector = Projector(frozen.records, tracker, frozen.check)
         projector.start()
         wait_for(lambda: projector.unsynced == 0)
         tracker.go_on.clear()
