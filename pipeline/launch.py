@@ -174,8 +174,9 @@ class _Work:
             self.projectors.leave()  # at once: what this driver knows is old
             raise
         finally:
-            executor.close()
-            self.store.sweep()  # what a worker that was killed left half-written
+            with self.driver.uninterrupted():  # Ray, shut down by half, ends this process with a code of its own
+                executor.close()
+                self.store.sweep()  # what a worker that was killed left half-written
 
     def _begin(self, executor: Executor) -> None:
         """Commit the study record, whose metric and data a worker finds out; later, see that the data are the same."""

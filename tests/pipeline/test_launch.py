@@ -164,11 +164,17 @@ def test_ctrl_c_twice_while_it_trains_suspends_and_waits_for_no_tracker(
     assert run(config).finished
 
 
-def test_ctrl_c_twice_while_the_workers_end_waits_for_no_tracker(config: SearchConfig, stop: StopRequest) -> None:
-    began = time.monotonic()
+def test_ctrl_c_twice_lets_the_workers_end_and_waits_for_no_tracker(config: SearchConfig, stop: StopRequest) -> None:
+    began, ended = time.monotonic(), []
+
+    def close() -> None:
+        ctrl_c()
+        ended.append(True)
+
     with pytest.raises(KeyboardInterrupt):
-        run(config, stop, MemoryTracker(down=True), at_close=ctrl_c)
+        run(config, stop, MemoryTracker(down=True), at_close=close)
     assert time.monotonic() - began < SOON
+    assert ended
 
 
 def test_a_keyboard_interrupt_that_nobody_caught_waits_for_no_tracker_either(config: SearchConfig) -> None:
