@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trainers.config import DcganParams, TrainConfig
+from trainers.config import TrainConfig
+from trainers.params.networks import DcganParams
 from trainers.stability.events import Event
 
 

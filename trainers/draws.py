@@ -8,7 +8,7 @@ on the segment's length or on the device, and nothing needs to be stored to go o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-Prior = Literal["normal", "uniform", "unit", "index"]
+Prior = Literal["normal", "uniform", "unit", "index", "key"]
 Array = npt.NDArray[np.generic]
 
 
@@ -40,22 +40,33 @@ def generator(seed: int, stream: str, step: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
+def every_step(_step: int) -> bool:
+    """Whether something happens at a step: always."""
+    return True
+
+
+def every(period: int) -> Callable[[int], bool]:
+    """Return whether a step is a multiple of a period."""
+    return every_step if period == 1 else lambda step: step % period == 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """A named random tensor that a game needs at every `every`-th step.
+    """A named random tensor that a game needs at the steps at which it is due.
 
     Attributes:
-        name: its name in the batch, and its stream.
-        prior: "normal" N(0, 1); "uniform" U(-1, 1); "unit" U(0, 1); "index" integers in [0, high).
+        name: of the tensor in the batch, and of its stream.
+        prior: "normal" N(0, 1), "uniform" U(-1, 1), "unit" U(0, 1), "index" integers in [0, high), or "key" integers
+            in [0, 2**63).
         shape: of one step's tensor.
-        every: drawn at the steps that are multiples of it.
-        high: bound of an index.
+        due: whether a step needs it.
+        high: above the largest index.
     """
 
     name: str
     prior: Prior
     shape: tuple[int, ...]
-    every: int = 1
+    due: Callable[[int], bool] = every_step
     high: int = 0
 
     def numbers(self, seed: int, step: int) -> Array:
@@ -67,6 +78,8 @@ def numbers(rng: np.random.Generator, prior: Prior, shape: Sequence[int], high: 
     """Draw from a prior: float32 of `shape`, or int64 in [0, high) where the prior is "index"."""
     if prior == "index":
         return rng.integers(0, high, tuple(shape), dtype=np.int64)
+    if prior == "key":
+        return rng.integers(0, 2**63 - 1, tuple(shape), dtype=np.int64, endpoint=True)
     if prior == "normal":
         return rng.standard_normal(tuple(shape), dtype=np.float32)
     unit = rng.random(tuple(shape), dtype=np.float32)
@@ -77,20 +90,16 @@ class Staged:
     """A segment's random numbers, drawn on the CPU and moved to the device in one piece a name."""
 
     def __init__(self, draws: Sequence[Draw], seed: int, start: int, stop: int, device: torch.device) -> None:
-        self._start = start
-        self._every = {draw.name: draw.every for draw in draws}
-        self._first = {draw.name: start // draw.every for draw in draws}
+        self._rows: dict[str, dict[int, int]] = {}  # of each step in its tensor
         self._tensors: dict[str, torch.Tensor] = {}
         for draw in draws:
-            steps = [step for step in range(start + 1, stop + 1) if step % draw.every == 0]
+            steps = [step for step in range(start + 1, stop + 1) if draw.due(step)]
             if steps:
                 stacked = np.stack([draw.numbers(seed, step) for step in steps])
+                self._rows[draw.name] = {step: row for row, step in enumerate(steps)}
                 self._tensors[draw.name] = torch.from_numpy(stacked).to(device)
 
     def at(self, step: int) -> dict[str, torch.Tensor]:
         """Return the tensors of one step, without those that it does not need."""
-        return {
-            name: tensor[step // self._every[name] - self._first[name] - 1]
-            for name, tensor in self._tensors.items()
-            if step % self._every[name] == 0
-        }
+        rows = self._rows.items()
+        return {name: self._tensors[name][steps[step]] for name, steps in rows if step in steps}

@@ -28,7 +28,8 @@ class Signals:
 
     def __init__(self, game: Game, names: Sequence[str], device: torch.device) -> None:
         self.names = tuple(names)
-        self._every = {name: player.every for player in game.players for name in player.signals}
+        self._owners = {name: player for player in game.players for name in player.signals}
+        self._every = {name: owner.every * owner.lazy.get(name, 1) for name, owner in self._owners.items()}
         self._columns = {
             player.name: torch.tensor([self.names.index(name) for name in player.signals], device=device)
             for player in game.players
@@ -73,9 +74,10 @@ class Signals:
         return Window(signals=signals, after=after, every=self._every, d_floor=d_floor)
 
     def _present(self, name: str, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        if name not in self._every:
+        owner = self._owners.get(name)
+        if owner is None:
             return np.zeros(len(steps), dtype=np.bool_)
-        return np.equal(steps % self._every[name], 0, dtype=np.bool_)
+        return np.array([owner.reports(name, step) for step in steps.tolist()], dtype=np.bool_)
 
 
 def to_bytes(batch: pa.RecordBatch) -> bytes:

@@ -22,10 +22,10 @@ from trainers.config import Environment, TrainConfig
 from trainers.draws import Staged, generator, numbers
 from trainers.environment import configure, describe
 from trainers.errors import ConfigError
-from trainers.game import play
+from trainers.game import Game, play
 from trainers.generate import IMAGE_DIMS, Floats, run, to_uint8
 from trainers.history import Rows, Signals
-from trainers.objectives import Objective
+from trainers.objectives import Objective, OwnGame
 from trainers.registry import find
 from trainers.stability import Detector
 from trainers.stability.events import Event
@@ -111,17 +111,20 @@ class Training:
         dataset = data.load(config.data)
         self._train = torch.from_numpy(dataset.train).to(self._device)
         self._is_image = len(dataset.shape) == IMAGE_DIMS
-        self._game = gan.build(config, dataset.shape, len(dataset.train), self._device)
+        objective: Objective | OwnGame = find("objective", config.objective.name).load_make()(config.objective)
+        build = objective.build if isinstance(objective, OwnGame) else partial(gan.build, objective)
+        self._game: Game = build(config, dataset.shape, len(dataset.train), self._device)
+        self._moves = self._game.owner.due
         self._sampler = self._game.networks[self._game.sampler]
         self._average = copy.deepcopy(self._sampler).eval().requires_grad_(requires_grad=False)
         self._parameters = _paired(self._average.parameters(), self._sampler.parameters())
         self._buffers = list(zip(*_paired(self._average.buffers(), self._sampler.buffers()), strict=True))
         self._evaluator = evaluation.make_evaluator(config, dataset, extractor)
-        self._signals = Signals(self._game, gan.SIGNALS, self._device)
+        own = (name for player in self._game.players for name in player.signals if name not in gan.SIGNALS)
+        self._signals = Signals(self._game, (*gan.SIGNALS, *own), self._device)
         self._detectors = _detectors(config)
-        objective: Objective = find("objective", config.objective.name).load_make()(config.objective)
         self._d_floor = objective.d_floor
-        self._tail: Rows = np.empty((0, len(gan.SIGNALS)), dtype=np.float32)
+        self._tail: Rows = np.empty((0, len(self._signals.names)), dtype=np.float32)
 
     def resume(self, state: TrainState) -> None:
         """Go on from a state."""
@@ -163,7 +166,7 @@ class Training:
             batch = staged.at(step)
             batch["real"] = self._train[batch["index"]]
             play(self._game, step, batch, partial(self._signals.put, step - start - 1))
-            if step % self._config.n_critic == 0:
+            if self._moves(step):
                 self._update_average()
         return self._signals.rows()
 

@@ -24,10 +24,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from trainers.errors import ConfigError, nearest
+from trainers.shipped import SHIPPED, Samples
 
 Kind = Literal["objective", "penalty", "network", "data", "detector", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Samples = Literal["images", "a Gaussian mixture"]
 
 
 Text = Annotated[str, AfterValidator(lambda text: text.encode("utf-8", "backslashreplace").decode())]
@@ -79,124 +79,23 @@ class Variant:
         return loaded
 
 
-def _row(
-    kind: Kind,
-    name: str,
-    summary: str,
-    make: str,
-    params: str | type[Params] = Params,
-    samples: Samples | None = None,
-) -> Variant:
-    return Variant(kind=kind, name=name, summary=summary, make=make, params=params, samples=samples)
-
-
-SHIPPED: tuple[Variant, ...] = (
-    _row(
-        "objective",
-        "non_saturating",
-        "GAN whose generator maximises log D(G(z)) (Goodfellow et al. 2014)",
-        "trainers.objectives.non_saturating:make",
-    ),
-    _row(
-        "objective",
-        "wasserstein",
-        "Kantorovich-Rubinstein dual; wants clip or a penalty (Arjovsky et al. 2017)",
-        "trainers.objectives.wasserstein:make",
-    ),
-    _row("penalty", "none", "no penalty", "trainers.penalties:make_none"),
-    _row(
-        "penalty",
-        "gradient",
-        "two-sided gradient penalty of WGAN-GP (Gulrajani et al. 2017)",
-        "trainers.penalties:make_gradient",
-        "trainers.config:GradientPenaltyParams",
-    ),
-    _row(
-        "network",
-        "mlp",
-        "fully connected generator and discriminator",
-        "trainers.networks.mlp:make",
-        "trainers.config:MlpParams",
-    ),
-    _row(
-        "network",
-        "dcgan",
-        "strided convolutions with batch normalisation (Radford et al. 2015)",
-        "trainers.networks.dcgan:make",
-        "trainers.config:DcganParams",
-    ),
-    _row(
-        "data",
-        "digits",
-        "1,797 scanned 8x8 digits that scikit-learn ships",
-        "trainers.data.digits:make",
-        samples="images",
-    ),
-    _row(
-        "data",
-        "mnist",
-        "28x28 digits in MNIST's file format",
-        "trainers.data.vision:make_mnist",
-        "trainers.config:VisionParams",
-        samples="images",
-    ),
-    _row(
-        "data",
-        "fashion_mnist",
-        "28x28 clothes in MNIST's file format",
-        "trainers.data.vision:make_fashion_mnist",
-        "trainers.config:VisionParams",
-        samples="images",
-    ),
-    _row("data", "ring8", "8 Gaussians on a circle", "trainers.data.mixtures:make_ring8", samples="a Gaussian mixture"),
-    _row(
-        "data",
-        "grid25",
-        "25 Gaussians on a 5x5 grid",
-        "trainers.data.mixtures:make_grid25",
-        samples="a Gaussian mixture",
-    ),
-    _row(
-        "detector",
-        "d_loss_zero",
-        "the discriminator's loss stays at 0: it has won and teaches nothing",
-        "trainers.stability.detectors:make_d_loss_zero",
-        "trainers.config:DLossZeroParams",
-    ),
-    _row(
-        "detector",
-        "exploding_gradient",
-        "a player's gradient norm stays above 100",
-        "trainers.stability.detectors:make_exploding_gradient",
-        "trainers.config:ExplodingGradientParams",
-    ),
-    _row(
-        "detector",
-        "non_finite",
-        "a signal is NaN or infinite",
-        "trainers.stability.detectors:make_non_finite",
-        "trainers.config:NonFiniteParams",
-    ),
-    _row(
-        "metric",
-        "frechet",
-        "Frechet distance on features of a small classifier of the data set",
-        "trainers.evaluation.images:make_frechet",
-        samples="images",
-    ),
-    _row(
-        "metric",
-        "mixture_kl",
-        "reverse KL over modes and low-quality samples of a Gaussian mixture",
-        "trainers.evaluation.mixtures:make_mixture_kl",
-        samples="a Gaussian mixture",
-    ),
-)
+def _shipped(kind: Kind) -> dict[str, Variant]:
+    return {
+        row.name: Variant(
+            kind=kind,
+            name=row.name,
+            summary=row.summary,
+            make=row.make,
+            params=row.params or Params,
+            samples=row.samples,
+        )
+        for row in SHIPPED[kind]
+    }
 
 
 @cache
 def _rows(kind: Kind) -> dict[str, Variant]:
-    rows = {row.name: row for row in SHIPPED if row.kind == kind}
+    rows = _shipped(kind)
     for point in importlib.metadata.entry_points(group=f"gansearch.{kind}"):
         what = f"{kind} {point.name!r} of an installed package ({point.value})"
         rows.setdefault(point.name, _checked(kind, point.value, imported(what, point.load)))

@@ -189,7 +189,7 @@ OWN = """
 from typing import Literal
 from pydantic import Field
 from search_spaces import Float, Space
-from trainers.config import DetectorParams
+from trainers.params.detectors import DetectorParams
 from trainers.registry import Params, Variant
 class P(Params):
     name: str = "own_variants:PENALTY"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainers.config import DLossZeroParams, ExplodingGradientParams, NonFiniteParams
+from trainers.params.detectors import DLossZeroParams, ExplodingGradientParams, NonFiniteParams
 from trainers.stability import Series, Window
 from trainers.stability.detectors import (
     first_run,

@@ -9,10 +9,10 @@ from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
 
 from trainers import networks
-from trainers.config import DcganParams, MlpParams
 from trainers.errors import ConfigError
 from trainers.networks.initial import initialise
 from trainers.objectives import non_saturating
+from trainers.params.networks import DcganParams, MlpParams
 
 LATENT = 5
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]

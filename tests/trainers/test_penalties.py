@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainers.config import GradientPenaltyParams
+from trainers.params.penalties import GradientPenaltyParams
 from trainers.penalties import clip_share, clip_weights, input_gradient_norm, make_gradient, make_none
 from trainers.registry import Params
 

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainers.config import Environment, GradientPenaltyParams, MlpParams, TrainConfig
+from trainers.config import Environment, TrainConfig
+from trainers.params.networks import MlpParams
+from trainers.params.penalties import GradientPenaltyParams
 from trainers.registry import known
 
 ROOT = Path(__file__).parents[2]

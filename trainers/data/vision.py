@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.config import VisionParams
 from trainers.data import Dataset
 from trainers.errors import DataError
+from trainers.params.data import VisionParams
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 BLACK_TO_WHITE = 255.0

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trainers.registry import Params, find
 
 if TYPE_CHECKING:
     from torch import nn
 
+Init = Literal["he", "normal", "orthogonal"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
-    """Builders of a pair of networks; their weights are drawn afterwards, by `trainers.networks.initial`.
+    """Builders of networks; their weights are drawn afterwards, by `trainers.networks.initial`.
 
     Attributes:
         generator: (latent size, sample shape) to a module from [batch, latent] to [batch, *shape]; images in [-1, 1].
-        discriminator: sample shape to a module from [batch, *shape] to logits [batch, 1].
-        init: "he" (He et al. 2015, for leaky slopes of 0.2) or "dcgan" (N(0, 0.02), Radford et al. 2015).
+        discriminator: (sample shape, outputs) to a module from [batch, *shape] to [batch, outputs]. A pack of m samples
+            is one with m times the channels, or numbers.
+        init: how weights are drawn: "he" (He et al. 2015, for leaky slopes of 0.2), "normal" N(0, 0.02^2) (Radford et
+            al. 2015) or "orthogonal" (Saxe et al. 2014).
     """
 
     generator: Callable[[int, tuple[int, ...]], nn.Module]
-    discriminator: Callable[[tuple[int, ...]], nn.Module]
-    init: str
+    discriminator: Callable[[tuple[int, ...], int], nn.Module]
+    init: Init
 
 
 def load(params: Params) -> Networks:

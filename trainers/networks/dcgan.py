@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from trainers.config import DcganParams
 from trainers.errors import ConfigError
 from trainers.networks import Networks
 from trainers.networks.initial import SLOPE
+from trainers.params.networks import DcganParams
 
 SMALLEST = 4
 
@@ -43,7 +43,7 @@ def make(params: DcganParams) -> Networks:
         layers += [nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(channels, shape[0], 4, 2, 1), nn.Tanh()]
         return nn.Sequential(*layers)
 
-    def discriminator(shape: tuple[int, ...]) -> nn.Module:
+    def discriminator(shape: tuple[int, ...], outputs: int) -> nn.Module:
         size, halvings = _halvings(shape)
         layers: list[nn.Module] = [nn.Conv2d(shape[0], params.features, 4, 2, 1), nn.LeakyReLU(SLOPE)]
         channels = params.features
@@ -51,6 +51,6 @@ def make(params: DcganParams) -> Networks:
             layers += [nn.Conv2d(channels, channels * 2, 4, 2, 1), *_norm(params.norm_d, channels * 2)]
             layers += [nn.LeakyReLU(SLOPE)]
             channels *= 2
-        return nn.Sequential(*layers, nn.Conv2d(channels, 1, size), nn.Flatten())
+        return nn.Sequential(*layers, nn.Conv2d(channels, outputs, size), nn.Flatten())
 
-    return Networks(generator=generator, discriminator=discriminator, init="dcgan")
+    return Networks(generator=generator, discriminator=discriminator, init="normal")

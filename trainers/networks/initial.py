@@ -21,12 +21,12 @@ def initialise(network: nn.Module, seed: int, name: str, init: str) -> None:
         network: on the CPU; changed in place.
         seed: the trial's seed.
         name: the network's name, part of each weight's stream.
-        init: "he" or "dcgan".
+        init: see `Networks`.
     """
     for path, module in network.named_modules():
         if isinstance(module, _WEIGHTED):
             rng = generator(seed, f"init/{name}/{path}")
-            std = 0.02 if init == "dcgan" else _he_std(module)
+            std = 0.02 if init == "normal" else _he_std(module)
             drawn = rng.standard_normal(tuple(module.weight.shape), dtype=np.float32) * np.float32(std)
             with torch.no_grad():
                 module.weight.copy_(torch.from_numpy(drawn))

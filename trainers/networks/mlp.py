@@ -6,9 +6,9 @@ import math
 
 from torch import nn
 
-from trainers.config import MlpParams
 from trainers.networks import Networks
 from trainers.networks.initial import SLOPE
+from trainers.params.networks import MlpParams
 
 IMAGE_DIMS = 3
 
@@ -29,7 +29,7 @@ def make(params: MlpParams) -> Networks:
         bounded = [nn.Tanh()] if len(shape) == IMAGE_DIMS else []
         return nn.Sequential(*_hidden(latent, params), *end, *bounded)
 
-    def discriminator(shape: tuple[int, ...]) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), *_hidden(math.prod(shape), params), nn.Linear(params.width, 1))
+    def discriminator(shape: tuple[int, ...], outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), *_hidden(math.prod(shape), params), nn.Linear(params.width, outputs))
 
     return Networks(generator=generator, discriminator=discriminator, init="he")

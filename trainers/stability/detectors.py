@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import DetectorParams, DLossZeroParams, ExplodingGradientParams, NonFiniteParams
+from trainers.params.detectors import DetectorParams, DLossZeroParams, ExplodingGradientParams, NonFiniteParams
 from trainers.stability import Detector, Series, Window
 from trainers.stability.events import Event
 

@@ -5,10 +5,10 @@ import struct
 import numpy as np
 import pytest
 
-from trainers.config import VisionParams
 from trainers.data import load
 from trainers.data.vision import FILES
 from trainers.errors import DataError
+from trainers.params.data import VisionParams
 
 SIZES = {"train": 5, "t10k": 3}
 FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
