@@ -131,6 +131,10 @@ class Training:
         restore(self._game, self._average, state)
         self.step, self._tail = state.step, state.tail
 
+    def scores(self) -> Mapping[str, float]:
+        """Return the scores of the averaged generator as it is now; none where one is not finite."""
+        return self._score(self._sample(), self.step)[0]
+
     def advance(self) -> Segment:
         """Train to the next boundary and look at what came out."""
         began = time.perf_counter()

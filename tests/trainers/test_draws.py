@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.draws import Draw, Staged, generator, numbers
+from trainers.draws import Draw, Staged, every, generator, numbers
 
 CPU = torch.device("cpu")
 DRAWS = (
     Draw(name="latent_d", prior="normal", shape=(3, 2)),
-    Draw(name="latent_g", prior="uniform", shape=(3, 2), every=3),
-    Draw(name="mix", prior="unit", shape=(3,), every=2),
+    Draw(name="latent_g", prior="uniform", shape=(3, 2), due=every(3)),
+    Draw(name="mix", prior="unit", shape=(3,), due=every(2)),
     Draw(name="index", prior="index", shape=(3,), high=100),
 )
 SEEDS = st.integers(0, 2**64 - 1)
@@ -34,7 +34,7 @@ def test_no_split_of_the_steps_into_segments_changes_a_number(seed, cuts):
         staged = Staged(DRAWS, seed, start, stop, CPU)
         for step in range(start + 1, stop + 1):
             batch = staged.at(step)
-            assert set(batch) == {draw.name for draw in DRAWS if step % draw.every == 0}
+            assert set(batch) == {draw.name for draw in DRAWS if draw.due(step)}
             for draw in DRAWS:
                 if draw.name in batch:
                     np.testing.assert_array_equal(batch[draw.name].numpy(), draw.numbers(seed, step))

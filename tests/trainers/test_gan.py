@@ -10,13 +10,15 @@ from tests.fakes.trainings import DCGAN, DCGAN_WITHOUT_NORM, WGAN_GP, column, ru
 from trainers import data
 from trainers.draws import Staged
 from trainers.gan import SIGNALS, build
+from trainers.registry import find
 
 CPU = torch.device("cpu")
 
 
 def game_of(config):
     dataset = data.load(config.data)
-    return build(config, dataset.shape, len(dataset.train), CPU)
+    objective = find("objective", config.objective.name).load_make()(config.objective)
+    return build(objective, config, dataset.shape, len(dataset.train), CPU)
 
 
 def batch_of(config, game, step=1):
@@ -162,7 +164,7 @@ def test_with_batch_statistics_in_d_real_and_fake_pass_apart():
     game = game_of(config)
     batch = batch_of(config, game)
     (discriminator, *_) = game.players
-    _, signals = discriminator.loss(batch)
+    _, signals = discriminator.loss(batch, 1)
     with torch.no_grad():
         alone = game.networks["discriminator"](batch["real"])
         fake = game.networks["generator"](batch["latent_d"])
@@ -176,7 +178,7 @@ def test_without_them_the_joint_pass_gives_what_two_would(variant):
     config = tiny(**variant)
     game = game_of(config)
     batch = batch_of(config, game)
-    _, signals = game.players[0].loss(batch)
+    _, signals = game.players[0].loss(batch, 1)
     with torch.no_grad():
         real = game.networks["discriminator"](batch["real"])
         fake = game.networks["discriminator"](game.networks["generator"](batch["latent_d"]))

@@ -1,0 +1,98 @@
+"""The cells of the matrix: objectives x penalties x networks, so that every two of them meet, as search spaces.
+
+Each branch of a space is a cell, and has nothing to search: its published default is all of it, and a search tries
+every branch's default first. An objective meets every penalty; the network of a cell is chosen so that every objective
+and every penalty also meet every network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces import Space, Union
+
+Fixed = Mapping[str, Any]
+DIVERGENCES = (
+    "kl", "reverse_kl", "pearson", "neyman", "squared_hellinger", "jensen_shannon", "gan", "total_variation",
+)  # fmt: skip
+PLAIN = (
+    "minimax", "non_saturating", "maximum_likelihood", "least_squares", "hinge", "wasserstein", "ebgan", "began",
+    "loss_sensitive", "relativistic",
+)  # fmt: skip
+OBJECTIVES: dict[str, Fixed] = {name: {"objective.name": name} for name in PLAIN} | {
+    f"f_gan_{name}": {"objective.name": "f_gan", "objective.divergence": name} for name in DIVERGENCES
+}
+NO_PENALTY: Fixed = {"penalty.name": "none", "clip": None}
+PENALTIES: dict[str, Fixed] = {
+    "none": NO_PENALTY,
+    "clip": {"penalty.name": "none", "clip": 0.1},
+    "spectral": {**NO_PENALTY, "network.norm_d": "spectral"},
+    "l2": {"penalty.name": "l2", "penalty.lambda": 1e-3, "clip": None},
+    "gradient": {"penalty.name": "gradient", "penalty.lambda": 1.0, "clip": None},
+    "gradient_one_sided": {"penalty.name": "gradient_one_sided", "penalty.lambda": 1.0, "clip": None},
+    "r1": {"penalty.name": "r1", "penalty.gamma": 0.1, "clip": None},
+    "r2": {"penalty.name": "r2", "penalty.gamma": 0.1, "clip": None},
+    "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
+}
+PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics
+POINTS: dict[str, Fixed] = {
+    "mlp": {"network.name": "mlp", "network.width": 64},
+    "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32},
+}
+IMAGES: dict[str, Fixed] = {
+    "mlp": {"network.name": "mlp", "network.width": 64},
+    "dcgan": {"network.name": "dcgan", "network.features": 16},
+    "resnet": {"network.name": "resnet", "network.features": 16},
+    "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32},
+}
+CONVOLUTIONAL = ("dcgan", "resnet")
+
+
+def _cell(objective: str, penalty: str, network: str, networks: Mapping[str, Fixed]) -> Space:
+    fixed = {**OBJECTIVES[objective], **networks[network], **PENALTIES[penalty]}
+    if network in CONVOLUTIONAL and penalty != "spectral":
+        fixed["network.norm_d"] = "batch" if penalty in PLAIN_D else "layer"
+    return _space(f"{objective}+{penalty}+{network}", fixed)
+
+
+def _space(name: str, fixed: Fixed) -> Space:
+    source = "rates and widths of ours, the same in every cell"
+    return Space(name=name, summary=name.replace("+", ", "), source=source, fixed=fixed, dims=(), default={})
+
+
+def _cells(networks: Mapping[str, Fixed]) -> tuple[Space, ...]:
+    names = list(networks)
+    cells = [
+        _cell(objective, penalty, names[(row + column) % len(names)], networks)
+        for row, objective in enumerate(OBJECTIVES)
+        for column, penalty in enumerate(PENALTIES)
+        if penalty != "spectral" or names[(row + column) % len(names)] != "pacgan"  # which has no such layers
+    ]
+    vae = [_space(f"vae+none+{n}", {"objective.name": "vae", **NO_PENALTY, **networks[n]}) for n in names]
+    return (*cells, *vae)
+
+
+RING8 = Union(name="matrix-ring8", summary="every cell on points", source="pairs", spaces=_cells(POINTS))
+DIGITS = Union(name="matrix-digits", summary="every cell on images", source="pairs", spaces=_cells(IMAGES))
+SPACES = {"ring8": RING8, "digits": DIGITS}
+
+# Where the literature says that training works; an entry is (objectives, penalties, source).
+STABLE: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
+    (("non_saturating",), ("none", "gradient", "dragan", "spectral"), "Lucic 2018; Kurach 2019; Kodali 2017"),
+    (("non_saturating", "minimax"), ("r1", "r2"), "Mescheder 2018, theorem 4.1"),
+    (("wasserstein",), ("clip", "gradient", "gradient_one_sided"), "Arjovsky 2017; Gulrajani 2017"),
+    (("hinge",), ("spectral",), "Miyato 2018"),
+    (("least_squares",), ("none", "gradient"), "Mao 2017; Kurach 2019"),
+    (("relativistic",), ("r1", "r2"), "Huang 2024"),
+    (("f_gan_kl", "f_gan_jensen_shannon", "f_gan_gan"), ("none",), "Nowozin 2016"),
+    (("ebgan", "began", "vae"), ("none",), "Zhao 2017; Berthelot 2017; Kingma and Welling 2014"),
+)
+
+
+def stable(cell: str) -> str | None:
+    """Return who says that a cell trains, or None."""
+    objective, penalty, _ = cell.split("+")
+    return next(
+        (source for objectives, penalties, source in STABLE if objective in objectives and penalty in penalties), None
+    )
