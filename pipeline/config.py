@@ -199,7 +199,7 @@ def _check_metric(config: TrainConfig, sources: Mapping[str, str]) -> None:
         with located_errors("metrics", sources):
             metric = find("metric", name)
             if None not in (metric.samples, data.samples) and metric.samples != data.samples:
-                fitting = ", ".join(m.name for m in known("metric") if m.samples == data.samples)
+                fitting = ", ".join(m.name for m in known("metric") if m.samples in (None, data.samples))
                 why = f"{name} scores {metric.samples}, and data {data.name} holds {data.samples}"
                 raise ConfigError(f"metrics must suit the data, but got metrics=[{name}]: {why} (known: {fitting})")
 

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from search_spaces.ali_grid25 import ALI_GRID25
 from search_spaces.classic import CLASSIC
 from search_spaces.declarations import (
     Choice,
@@ -20,7 +21,11 @@ from search_spaces.declarations import (
     probes,
     resolve,
 )
+from search_spaces.ebgan_grid import EBGAN_GRID
 from search_spaces.gan import GAN
+from search_spaces.landscape import LANDSCAPE
+from search_spaces.lucic import LUCIC
+from search_spaces.notes import NOTES
 from search_spaces.wgan import WGAN
 from search_spaces.wgan_gp import WGAN_GP
 from trainers.errors import ConfigError, nearest
@@ -42,7 +47,17 @@ __all__ = [
     "resolve",
 ]
 
-SHIPPED: tuple[Space | Union, ...] = (CLASSIC, GAN, WGAN, WGAN_GP)
+SHIPPED: tuple[Space | Union, ...] = (
+    CLASSIC,
+    GAN,
+    WGAN,
+    WGAN_GP,
+    NOTES,
+    *LUCIC,
+    LANDSCAPE,
+    EBGAN_GRID,
+    ALI_GRID25,
+)
 
 
 @cache

@@ -93,6 +93,7 @@ class Space:
         fixed: values that make the space what it is.
         dims: what is sampled.
         default: the published value of every dimension; it is tried before anything is sampled.
+        tied: keys that take the value of another one, which is fixed or searched, unless the user sets them.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Space:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     dims: tuple[Dim, ...]
     default: Mapping[str, Scalar]
+    tied: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = [dim.key for dim in self.dims]
@@ -110,6 +112,10 @@ class Space:
             wrong = ", ".join(sorted(twice or set(keys) ^ set(self.default)))
             rule = "must search each key once, not fix it too, and have a default for it"
             raise ConfigError(f"space {self.name!r} {rule}, but not so: {wrong}")
+        taken = {*keys, *fixed}
+        astray = sorted(key for key, source in self.tied.items() if key in taken or source not in taken)
+        if astray:
+            raise ConfigError(f"space {self.name!r} must tie free keys to taken ones, but not so: {', '.join(astray)}")
         object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "default", {dim.key: dim.check(self.default[dim.key]) for dim in self.dims})
 
@@ -142,8 +148,8 @@ class Union:
 def narrow(space: Space | Union, overrides: Mapping[str, Any]) -> Space | Union:
     """Return the space that is left once the user has set some keys.
 
-    A key that is searched becomes fixed. A value that contradicts what a branch fixes, which includes a parameter of
-    a variant that the branch does not use, drops that branch. A union stays one, also with a single branch left.
+    A key that is searched or tied becomes fixed. What contradicts a branch drops it: another value than it fixes, a
+    parameter that its variant lacks, a variant that lacks what it searches. A union stays one, also of one branch.
 
     Args:
         space: what is searched.
@@ -170,9 +176,14 @@ def _clash(branch: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
         if key in branch.fixed and branch.fixed[key] != value:
             return key, f"{key}={_show(branch.fixed[key])}"
         kind, _, parameter = key.partition(".")
-        variant = branch.fixed.get(f"{kind}.name") if kind in KINDS else None
-        if parameter and variant is not None and parameter.partition(".")[0] not in parameters(kind, variant):
+        if kind not in KINDS or not parameter:
+            continue
+        variant = branch.fixed.get(f"{kind}.name")
+        if variant is not None and parameter.partition(".")[0] not in parameters(kind, variant):
             return key, f"{kind}.name={variant}, which has no {parameter}"
+        searched = [dim.key.split(".")[1] for dim in branch.dims if dim.key.startswith(f"{kind}.")]
+        if parameter == "name" and (lacking := [own for own in searched if own not in parameters(kind, str(value))]):
+            return key, f"no {kind}, but searches {kind}.{lacking[0]}, which {value} has not"
     return None
 
 
@@ -185,9 +196,11 @@ def parameters(kind: str, variant: str) -> frozenset[str]:
 
 def _fix(branch: Space, values: Mapping[str, Any]) -> Space:
     dims = tuple(dim for dim in branch.dims if dim.key not in values)
-    set_here = {dim.key: values[dim.key] for dim in branch.dims if dim.key in values}
+    ours = (*(dim.key for dim in branch.dims), *branch.tied)
+    set_here = {key: values[key] for key in ours if key in values}
     default = {dim.key: branch.default[dim.key] for dim in dims}
-    return replace(branch, fixed={**branch.fixed, **set_here}, dims=dims, default=default)
+    tied = {key: source for key, source in branch.tied.items() if key not in values}
+    return replace(branch, fixed={**branch.fixed, **set_here}, dims=dims, default=default, tied=tied)
 
 
 def _show(value: Any) -> str:
@@ -225,7 +238,7 @@ def branch_of(space: Space | Union, params: Mapping[str, Any]) -> Space:
 
 
 def resolve(space: Space | Union, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every dotted key that a trial sets: what its branch fixes, and its params without `space`.
+    """Return every dotted key that a trial sets: what its branch fixes and ties, and its params without `space`.
 
     Raises:
         ConfigError: params are not exactly the dimensions of the branch.
@@ -235,7 +248,8 @@ def resolve(space: Space | Union, params: Mapping[str, Any]) -> dict[str, Any]:
     wrong = sorted(set(values) ^ {dim.key for dim in branch.dims})
     if wrong:
         raise ConfigError(f"params must be the dimensions of space {branch.name!r}, but not so: {', '.join(wrong)}")
-    return {**branch.fixed, **values}
+    values = {**branch.fixed, **values}
+    return values | {key: values[source] for key, source in branch.tied.items()}
 
 
 def check(space: Space | Union, params: Mapping[str, Any]) -> Params:
@@ -259,6 +273,8 @@ def check(space: Space | Union, params: Mapping[str, Any]) -> Params:
         elif key in branch.fixed and branch.fixed[key] != value:
             fixed = _show(branch.fixed[key])
             raise ConfigError(f"{key} is fixed to {fixed} in space {branch.name!r}, but got {key}={_show(value)}")
+        elif key in branch.tied:
+            raise ConfigError(f"{key} takes the value of {branch.tied[key]} in space {branch.name!r}: set that instead")
         elif key not in branch.fixed and key != BRANCH:
             close = nearest(key, [*dims, *branch.fixed])
             raise ConfigError(f"{key!r} is not searched by space {branch.name!r}{close}")

@@ -28,10 +28,11 @@ LAYERS = (
     "trainers.params trainers.params.*",
     "trainers.config trainers.stability.events",
     "trainers.checks trainers.draws trainers.environment trainers.stability trainers.objectives trainers.data"
-    " trainers.game trainers.penalties trainers.networks trainers.networks.initial",
+    " trainers.game trainers.penalties trainers.networks trainers.schedule trainers.optimizers",
     "trainers.objectives.* trainers.networks.* trainers.data.* trainers.stability.detectors trainers.history"
-    " trainers.evaluation trainers.evaluation.extractor trainers.evaluation.frechet trainers.generate trainers.gan"
-    " trainers.state",
+    " trainers.evaluation trainers.evaluation.extractor trainers.evaluation.frechet trainers.generate trainers.state"
+    " trainers.labels trainers.lens trainers.memory",
+    "trainers.gan trainers.vae",
     "trainers.evaluation.* trainers.loop",
     "search_spaces.declarations",
     "search_spaces.*",
@@ -78,7 +79,8 @@ HOMES = {
         "trainers/loop.py",
         "trainers/state.py",
     },
-    "PIL": {"trainers/generate.py"},
+    "scipy": {"trainers/data/vision.py"},  # MATLAB's files
+    "PIL": {"trainers/generate.py", "trainers/data/pictures.py"},
 }
 FOR_TYPES_ONLY = {"jaxtyping"}  # never imported when the software runs
 STARTS_WITHOUT = ("torch", "ray", "mlflow", "optuna")

@@ -14,7 +14,7 @@ from trainers import networks, optimizers
 from trainers.config import TrainConfig
 from trainers.draws import Draw, every_step
 from trainers.errors import ConfigError
-from trainers.game import Batch, Game, Player
+from trainers.game import Batch, Game, Loss, Player
 from trainers.labels import Labels
 from trainers.lens import Lens
 from trainers.memory import Earlier, Replay
@@ -72,8 +72,9 @@ class _Adversaries:
             first, second = second, first
         simultaneous = self.config.updates == "simultaneous"
         others = {"replay": self.replay, "earlier": self.earlier, "objective": self.objective.state}
+        kept = {name: net.to(self.device) for name, net in others.items() if net is not None}
         return Game(
-            networks={**self.nets, **{name: net for name, net in others.items() if net is not None}},
+            networks={**self.nets, **kept},
             phases=((first, second),) if simultaneous else ((first,), (second,)),
             draws=self._draws(num_train),
             sampler="generator",
@@ -168,13 +169,26 @@ class _Adversaries:
     # -- the players ---------------------------------------------------------------------------------------------------
 
     def _discriminator(self) -> Player:
-        config, objective, penalty = self.config, self.objective, self.penalty
-        discriminate = self.nets["discriminator"]
-        weights: list[Tensor] = list(discriminate.parameters())
-        lazy, clip = config.penalty.every, config.clip
+        config, penalty = self.config, self.penalty
+        weights: list[Tensor] = list(self.nets["discriminator"].parameters())
+        clipped = ("clip_share",) if config.clip is not None else ()
+        return Player(
+            name="discriminator",
+            weights=weights,
+            signals=("d_loss", "logit_real", "logit_fake", *penalty.signals, *clipped, "grad_norm_d"),
+            lazy=dict.fromkeys(penalty.signals, config.penalty.every),
+            loss=self._d_loss(weights),
+            above=config.train_d_above,
+            after=self._after_discriminator(weights),
+            **optimizers.of_discriminator(config.optim, weights, config.steps),
+        )
+
+    def _d_loss(self, weights: list[Tensor]) -> Loss:
+        objective, penalty, discriminate = self.objective, self.penalty, self.nets["discriminator"]
+        lazy, clip = self.config.penalty.every, self.config.clip
         # A joint pass is faster, but batch statistics of real and fake together would tell D which is which.
         normed = any(isinstance(module, _BatchNorm) for module in discriminate.modules())
-        joint = config.batches == "mixed" or not normed
+        joint = self.config.batches == "mixed" or not normed
 
         def judged(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
             if not joint:
@@ -199,17 +213,7 @@ class _Adversaries:
             term, more = penalty.term(discriminate, real, fake, batch)
             return adversarial + lazy * term, signals | more
 
-        clipped = ("clip_share",) if clip is not None else ()
-        return Player(
-            name="discriminator",
-            weights=weights,
-            signals=("d_loss", "logit_real", "logit_fake", *penalty.signals, *clipped, "grad_norm_d"),
-            lazy=dict.fromkeys(penalty.signals, lazy),
-            loss=loss,
-            above=config.train_d_above,
-            after=self._after_discriminator(weights),
-            **optimizers.of_discriminator(config.optim, weights, config.steps),
-        )
+        return loss
 
     @cached_property
     def said(self) -> dict[str, Tensor]:
@@ -225,7 +229,7 @@ class _Adversaries:
 
     def _after_discriminator(self, weights: list[Tensor]) -> Callable[[int], None]:
         clip, objective = self.config.clip, self.objective
-        copies = self.earlier if self.config.swap.player == "discriminator" else None
+        copies = self.earlier  # of either player: D moves at every step
 
         def after(step: int) -> None:
             if clip is not None:
@@ -243,17 +247,12 @@ class _Adversaries:
         config = self.config
         generate = self.nets["generator"]
         weights: list[Tensor] = list(generate.parameters())
-        copies = self.earlier if config.swap.player == "generator" else None
 
         def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             against = self.plays("discriminator", step)
             shown = self.lens(self.fakes(generate, "g", batch), "g", batch, step)
             value = self._g_loss(against, shown, batch, step)
             return value, {"g_loss": value.detach()}
-
-        def after(step: int) -> None:
-            if copies is not None:
-                copies.after(step)
 
         every_ = 1 if config.updates == "simultaneous" else config.n_critic
         return Player(
@@ -264,7 +263,6 @@ class _Adversaries:
             signals=("g_loss", "grad_norm_g"),
             loss=loss,
             above=config.train_g_above,
-            after=after,
             **optimizers.of_generator(config.optim, weights, config.steps),
         )
 

@@ -17,6 +17,7 @@ from trainers.config import TrainConfig
 from trainers.draws import Prior, numbers
 from trainers.draws import generator as random_generator
 from trainers.errors import IntegrityError
+from trainers.networks.stochastic import reseed
 from trainers.registry import find
 
 if TYPE_CHECKING:
@@ -61,12 +62,18 @@ def load_generator(config: TrainConfig, shape: tuple[int, ...], weights: bytes) 
         network.load_state_dict(load(weights))
     except SafetensorError as error:
         raise IntegrityError(f"not a generator's weights: {error}") from error
+    reseed(network, torch.zeros((), dtype=torch.int64))
     return network.eval()
 
 
 def run(generator: nn.Module, latent: Floats) -> Floats:
-    """Return samples, float32 [n, *shape], of latents [n, latent size], wherever the generator lies."""
+    """Return samples, float32 [n, *shape], of latents [n, latent size], wherever the generator lies.
+
+    Dropout and noise that act in sampling are those of key 0 in every batch, as in a generator that was loaded: samples
+    are a function of the generator, the latents and their places alone.
+    """
     device = next(generator.parameters()).device
+    reseed(generator, torch.zeros((), dtype=torch.int64, device=device))
     with torch.no_grad():
         parts = [generator(part.to(device)).cpu() for part in torch.split(torch.from_numpy(latent), BATCH)]
     samples: Floats = torch.cat(parts).numpy()
@@ -138,7 +145,8 @@ def _scatter(points: Floats, centres: npt.NDArray[np.float64], size: int = 512) 
     """Draw points into a framed square that holds them all and the centres, at least [-1.5, 1.5] on both axes."""
     from PIL import Image, ImageDraw
 
-    finite = points[np.isfinite(points).all(axis=1), :2].astype(np.float64)
+    shown = points[np.isfinite(points).all(axis=1), :2].astype(np.float64)
+    finite = np.pad(shown, ((0, 0), (0, 2 - shown.shape[1])))  # numbers on a line are shown on the first axis
     reach = max(1.5, 1.05 * float(np.abs(np.concatenate((finite, centres))).max(initial=0)))
 
     def at(places: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

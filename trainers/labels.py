@@ -36,7 +36,10 @@ class Labels:
         self._flips = {"real": config.flip_real, "fake": config.flip_fake}
         self._shape = (batch_size, 1)
         if self._used and objective.terms is None:
-            raise ConfigError("labels must not be set with an objective whose loss couples samples")
+            given = ", ".join(f"labels.{key}={value}" for key, value in config if value)
+            raise ConfigError(
+                f"labels must be left alone with an objective whose loss couples samples, but got {given}"
+            )
 
     def draws(self) -> tuple[Draw, ...]:
         """Return the random tensors that a step needs: which labels are exchanged."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from trainers.config import TrainConfig
+from trainers.config import AugmentConfig, TrainConfig
 from trainers.draws import Draw, every_step
+from trainers.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -25,6 +27,9 @@ class Lens:
         config: of the training.
         shape: of one sample.
         g_due: whether G's samples are seen at a step; None where both players see the same ones.
+
+    Raises:
+        ConfigError: samples that are no images are to be augmented.
     """
 
     def __init__(self, config: TrainConfig, shape: tuple[int, ...], g_due: Callable[[int], bool] | None) -> None:
@@ -32,6 +37,9 @@ class Lens:
         self._noise, self._augment = config.instance_noise, config.augment
         self._rows = config.batch_size * config.pack
         self._g_due = g_due
+        self._augments = self._augment != AugmentConfig()
+        if self._augments and len(shape) != IMAGE_DIMS:
+            raise ConfigError(f"augment must not be set with samples that are no images, but got {self._augment}")
 
     @property
     def packed(self) -> tuple[int, ...]:
@@ -45,7 +53,7 @@ class Lens:
         for role in ("real", "d") if self._g_due is None else ("real", "d", "g"):
             due = self._g_due if role == "g" and self._g_due is not None else every_step
             if self._noise.std:
-                found.append(Draw(name=f"noise_{role}", prior="normal", shape=shape, due=due))
+                found.append(Draw(name=f"noise_{role}", prior="normal", shape=shape, due=self._noisy(due)))
             if self._augments:
                 found.append(Draw(name=f"augment_{role}", prior="unit", shape=(self._rows, 4), due=due))
         return tuple(found)
@@ -59,21 +67,25 @@ class Lens:
         if self._augments:
             samples = translated(samples, batch[f"augment_{role}"][:, :2], self._augment.translation)
             samples = cut_out(samples, batch[f"augment_{role}"][:, 2:], self._augment.cutout)
-        if self._noise.std:
-            samples = samples + self._std(step) * batch[f"noise_{role}"]
+        std = self._std(step)
+        if std:
+            samples = samples + std * batch[f"noise_{role}"]
         return samples.reshape(-1, *self.packed)
 
-    @property
-    def _augments(self) -> bool:
-        return len(self._shape) == IMAGE_DIMS and (self._augment.translation > 0 or self._augment.cutout > 0)
+    def _noisy(self, due: Callable[[int], bool]) -> Callable[[int], bool]:
+        return lambda step: due(step) and self._std(step) > 0
 
     def _std(self, step: int) -> float:
         left = 1.0 if not self._noise.decay_steps else max(0.0, 1 - (step - 1) / self._noise.decay_steps)
         return self._noise.std * left
 
 
+def _pixels(share: float, side: int) -> int:
+    return math.floor(share * side + 0.5)
+
+
 def translated(images: Float[Tensor, "n c h w"], unit: Float[Tensor, "n 2"], share: float) -> Tensor:
-    """Shift each image by up to `share` of its sides, rounded, and fill up with 0 (Zhao et al. 2020, section 3).
+    """Shift each image by whole pixels, up to `share` of a side, and fill up with 0 (Zhao et al. 2020, section 3).
 
     Args:
         images: of any range.
@@ -81,7 +93,7 @@ def translated(images: Float[Tensor, "n c h w"], unit: Float[Tensor, "n 2"], sha
         share: of a side, from 0 to 1.
     """
     for axis, side in ((2, images.shape[2]), (3, images.shape[3])):
-        reach = round(share * side)
+        reach = _pixels(share, side)
         shift = (unit[:, axis - 2, None] * (2 * reach + 1)).floor().clamp(max=2 * reach) - reach
         source = (torch.arange(side, device=images.device) - shift).long()  # [n, side]
         inside = ((source >= 0) & (source < side)).to(images.dtype)
@@ -101,8 +113,9 @@ def cut_out(images: Float[Tensor, "n c h w"], unit: Float[Tensor, "n 2"], share:
     """
     hidden = torch.ones((), device=images.device)
     for axis, side in ((2, images.shape[2]), (3, images.shape[3])):
-        length = round(share * side)
-        begin = (unit[:, axis - 2, None] * side).floor() - length // 2
+        length = _pixels(share, side)
+        places = side + 1 - length % 2  # those of the middle: as many to the left of the image's as to its right
+        begin = (unit[:, axis - 2, None] * places).floor().clamp(max=places - 1) - length // 2
         away = torch.arange(side, device=images.device) - begin
         covered = ((away >= 0) & (away < length)).to(images.dtype)
         hidden = hidden * covered.view((-1, 1, side, 1) if axis == 2 else (-1, 1, 1, side))  # noqa: PLR2004 - height

@@ -209,7 +209,7 @@ class Training:
 
     def _shown(self, samples: Floats) -> npt.NDArray[np.generic]:
         if not self._is_image:
-            return samples[:SHOWN_POINTS]
+            return samples[:SHOWN_POINTS, :2]
         return to_uint8(samples[: self._config.evaluation.grid])
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Replay(nn.Module):
     """A memory of generated samples, from which a share of those that D sees is taken.
 
-    Each D update puts as many new samples into it as it takes out, from a place on that is drawn at random, as
-    Shrivastava et al. 2017 (section 2.3) replace a random part of theirs; until it is full they are put in a row.
+    Each D update reads as many samples from it as it puts new ones in: `share` of those that D sees, or `size` where
+    that is less. New ones go to a place that is drawn at random and to those after it, as Shrivastava et al. 2017
+    (section 2.3) replace a random part of theirs; until it is full they are put in a row.
 
     Args:
         config: its size and the share.
@@ -83,8 +84,12 @@ class Earlier(nn.Module):
         return [*network.parameters(), *network.buffers()]
 
     def after(self, step: int) -> None:
-        """Renew the copy once it has played, so that the next time it is `every - steps` steps old."""
-        if step % self._every == self._steps:
+        """Renew the copy after the first step in which it no longer plays.
+
+        Args:
+            step: each of them in turn: the copy is renewed at some alone, whether or not its player moves there.
+        """
+        if (step - 1) % self._every == self._steps:
             with torch.no_grad():
                 for mine, new in self._pairs:
                     mine.copy_(new)

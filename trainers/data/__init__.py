@@ -1,4 +1,4 @@
-"""Mixtures, digits and torchvision sets; each with a fixed train and a fixed held-out part."""
+"""Mixtures, digits, published sets, image folders and Parquet; each with a fixed train and a fixed held-out part."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from trainers.errors import ConfigError, DataError
 from trainers.registry import Params, find
 
 IMAGE_DIMENSIONS = 3  # channels, height, width
+CHECKED = 2**22  # numbers that are looked at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Modes:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set in memory; its arrays are shared by all trainings of a process and must not be written to.
+    """A data set in memory or in mapped files; all trainings of a process share it, and none may write to it.
 
     Attributes:
         name: the name that it has in the registry.
@@ -76,7 +77,7 @@ class Dataset:
             raise DataError(f"{where} must be float32 [n, *shape], but is {samples.dtype} {list(samples.shape)}")
         if samples.size == 0:
             raise DataError(f"{where} must hold at least one sample, but its shape is {list(samples.shape)}")
-        low, high = float(samples.min()), float(samples.max())
+        low, high = _bounds(samples)
         if not np.isfinite([low, high]).all():
             raise DataError(f"{where} must be finite, but holds a NaN or an infinity")
         if self.is_image and not -1 <= low <= high <= 1:
@@ -106,6 +107,13 @@ class Dataset:
             if part is not None:
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()
+
+
+def _bounds(samples: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the least and the greatest number, NaN if one is; a mapped file is read once."""
+    rows = max(1, CHECKED // samples[0].size)
+    parts = [samples[at : at + rows] for at in range(0, len(samples), rows)]
+    return float(np.min([part.min() for part in parts])), float(np.max([part.max() for part in parts]))
 
 
 _loaded: dict[str, Dataset] = {}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from trainers.params.networks import Init
 from trainers.registry import Params, find
 
 if TYPE_CHECKING:
     from torch import nn
-
-Init = Literal["he", "normal", "orthogonal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,7 @@ class Networks:
         discriminator: (sample shape, outputs) to a module from [batch, *shape] to [batch, outputs]. A pack of m samples
             is one with m times the channels, or numbers.
         init: how weights are drawn: "he" (He et al. 2015, for leaky slopes of 0.2), "normal" N(0, 0.02^2) (Radford et
-            al. 2015) or "orthogonal" (Saxe et al. 2014).
+            al. 2015) or "orthogonal" with gain 1 (Saxe et al. 2014).
     """
 
     generator: Callable[[int, tuple[int, ...]], nn.Module]

@@ -50,7 +50,7 @@ def uniform(key: Tensor, shape: Sequence[int]) -> Tensor:
 
 def normal(key: Tensor, shape: Sequence[int]) -> Tensor:
     """Return numbers from N(0, 1), float32 of `shape` (Box and Muller 1958)."""
-    one, two = uniform(key, (2, math.prod(shape)))
+    one, two = uniform(key, (math.prod(shape), 2)).unbind(1)
     drawn: Tensor = (-2 * one.log()).sqrt() * (2 * math.pi * two).cos()
     return drawn.view(*shape)
 
