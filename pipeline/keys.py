@@ -166,7 +166,8 @@ def check_keys(
         if key in groups and value != {}:
             raise ConfigError(located(_group_rule(key, value, leaves), key, sources))
         if key not in leaves | groups and not key.startswith(mappings):
-            hint = _owner(key) or nearest(key, leaves | groups)
+            alone = split(key)[-1]  # as in train.steps
+            hint = _owner(key) or nearest(alone if alone in leaves else key, leaves | groups)
             raise ConfigError(located(f"unknown key {key!r}{hint}", key, sources))
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(located(f"{key} must be a finite number, but got {key}={value}", key, sources))

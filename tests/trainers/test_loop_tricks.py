@@ -27,7 +27,12 @@ TRICKS = {
     | {"pack": 2, "augment": {"translation": 0.2, "cutout": 0.3}, "instance_noise": {"std": 0.2, "decay_steps": 8}},
     "noisy labels": {"labels": {"soft_real": 0.1, "flip_fake": 0.3}},
     "everything remembered": DCGAN
-    | {"replay": {"size": 6}, "swap": {"player": "generator", "every": 4, "steps": 2}, "train_g_above": 0.7, "ema": 0.5},
+    | {
+        "replay": {"size": 6},
+        "swap": {"player": "generator", "every": 4, "steps": 2},
+        "train_g_above": 0.7,
+        "ema": 0.5,
+    },
 }
 
 

@@ -73,9 +73,13 @@ def test_a_number_depends_on_its_key_and_its_place_alone():
 
 
 def test_normal_numbers_are_those_of_box_and_muller():
-    one, two = (np.array(half) for half in np.split(np.array([((w >> 41) + 0.5) / 2**23 for w in split_mix(5, 48)]), 2))
+    one, two = np.array([((w >> 41) + 0.5) / 2**23 for w in split_mix(5, 48)]).reshape(24, 2).T
     expected = np.sqrt(-2 * np.log(one)) * np.cos(2 * math.pi * two)
     np.testing.assert_allclose(normal(key_of(5), (4, 6)).flatten().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_normal_numbers_do_not_depend_on_how_many_follow():
+    assert normal(key_of(9), (3, 4)).equal(normal(key_of(9), (10, 4))[:3])
 
 
 def test_normal_numbers_have_the_moments_of_a_normal_distribution():
