@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from pipeline import policies
@@ -11,6 +12,7 @@ from pipeline.records import SegmentResult
 from trainers.errors import Unreachable
 
 AT_ONCE = 32  # blobs that are removed between two looks at the workers
+PATIENCE = 2  # refusals in a turn
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,7 @@ class Janitor:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._aside: list[str] = []  # corrupt ones
+        self._aside: dict[str, None] = {}  # corrupt ones
         self._noted: dict[str, None] = {}  # what is to be removed, in order
         self._gone: set[str] = set()  # what was noted, and not put again since
         self._kept: dict[int, bool] = {}  # final trials whose garbage is noted, and whether their generator stays
@@ -62,25 +64,31 @@ class Janitor:
 
     def set_aside(self, digest: str) -> None:
         """Note a corrupt blob; it comes first."""
-        self._aside.append(digest)
+        self._aside[digest] = None
 
     def work(self) -> bool:
-        """Do a part of what is noted, whose records are durable, and tell whether there is more.
+        """Do a part of what is noted, whose records are durable, and tell whether to go on.
 
         A store may be far, and a driver that takes over notes what earlier ones removed: it must not be deaf meanwhile.
-        What the store refuses is told and tried again the next time: nothing is lost with it but room.
+        What the store refuses is told, and tried again behind all others: nothing is lost with it but room. Who refuses
+        twice is perhaps out of reach, and is left alone until the next time.
         """
-        try:
-            while self._aside:
-                self._blobs.set_aside(self._aside[0])
-                del self._aside[0]
-            for digest in list(self._noted)[:AT_ONCE]:
-                self._blobs.discard(digest)
-                del self._noted[digest]
-        except Unreachable as error:
-            _log.warning("what is not needed any more stays for now: %s", error)
-            return False
-        return bool(self._noted)
+        todo: list[tuple[dict[str, None], Callable[[str], object], str]]
+        todo = [(self._aside, self._blobs.set_aside, digest) for digest in self._aside]
+        todo += [(self._noted, self._blobs.discard, digest) for digest in list(self._noted)[:AT_ONCE]]
+        done = refused = 0
+        for queue, remove, digest in todo:
+            del queue[digest]
+            try:
+                remove(digest)
+                done += 1
+            except Unreachable as error:
+                queue[digest] = None
+                refused += 1
+                _log.warning("what is not needed any more stays for now: %s", error)
+            if refused == PATIENCE:
+                break
+        return bool(self._noted) and done > 0
 
     def _note(self, digests: tuple[str, ...]) -> None:
         fresh = [digest for digest in digests if digest not in self._gone]

@@ -15,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayT
 
 from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, WorkerDiedError, cause_of, sentence
 from pipeline.ray_errors import before_training, loss
-from pipeline.ray_slot import NodeHealth, Slot, has_opened, node_id, on_dead_node, spawn
+from pipeline.ray_slot import NodeHealth, Slot, has_opened, node_id, on_dead_node, refusal, spawn
 from pipeline.records import SegmentResult
 from pipeline.resources import capacity, gpu_share, is_dead, shortfall, totals
 from trainers.config import TrainConfig
@@ -110,6 +110,7 @@ class RayExecutor:
         slot = self._slots[worker]
         if slot.call is None and (why := self._nodes.why_replace(slot)) is not None:
             logger.warning("%s had nothing to do and is replaced: %s", worker, why)
+            self._keep(refusal(slot))
             ray.kill(slot.host)
             slot = self._slots[worker] = self._spawn(worker)
         return has_opened(slot) and not self._nodes.in_doubt(slot)
@@ -208,7 +209,7 @@ class RayExecutor:
             self._slots[slot.name] = self._spawn(slot.name)
         return Answer(slot.name, slot.trial, slot.attempt, result)
 
-    def _keep(self, error: GansearchError) -> None:
+    def _keep(self, error: GansearchError | None) -> None:
         """Keep an error until it can be raised; of several the first, which the others may follow from."""
         self._error = self._error or error
 

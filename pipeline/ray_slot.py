@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from pipeline import ray_options
 from pipeline.actor import Actor
+from pipeline.ray_errors import before_training
 from pipeline.resources import is_dead
+from trainers.errors import GansearchError
 
 FRESH = 1.0  # seconds for which what Ray says of its nodes is not asked for again
 SUSPICION = 30.0  # seconds: Ray counts a node as dead after some 10 s of silence
@@ -98,6 +100,20 @@ class NodeHealth:
         """Whether a worker's node has lost another since it was asked for, and not long ago."""
         lost = self._lost.get(_node_of(slot) or "")
         return lost is not None and slot.since < lost < time.monotonic() < lost + SUSPICION
+
+
+def refusal(slot: Slot) -> GansearchError | None:
+    """Return why an actor that runs cannot begin, such as a store that is not there; its successor would say the same.
+
+    None where it began, or died, of which there is no more to say.
+    """
+    try:
+        ray.get(slot.opened)
+    except RayTaskError as error:
+        return before_training(error)
+    except RayError:
+        return None
+    return None
 
 
 def _node_of(slot: Slot) -> str | None:

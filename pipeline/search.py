@@ -152,8 +152,8 @@ class Search:
     def _fill(self) -> None:
         """Give every idle worker that has its place a trial, while there are any to train."""
         ready = list(filter(self._executor.ready, self._idle))
-        if self._waiting and self._resting and not (ready or self._busy):
-            ready.append(self._take_worker())
+        while self._waiting and self._resting and not (ready or self._busy):
+            ready += filter(self._executor.ready, [self._take_worker()])  # its node may be dead, or doubted
         while ready and (number := self._next_trial()) is not None:
             worker, trial = ready.pop(0), self._book.trials[number]
             self._idle.remove(worker)

@@ -31,6 +31,8 @@ class ScriptedWorker:
         if store_uri == "missing":
             raise DataError("there is no store called missing")
         self.folder = Path(store_uri)
+        if (self.folder / "gone").exists():
+            raise DataError("there is nothing left in the store")
         self.job: Job | None = None
         self.step = 0
 

@@ -116,6 +116,18 @@ def test_cpu_workers_see_no_gpu_and_a_killed_one_comes_back(make, tmp_path: Path
     assert executor.call(environment) == ["1", ":4096:8"]
 
 
+def test_a_worker_that_comes_back_and_cannot_begin_ends_the_search_with_its_reason(make, tmp_path: Path):
+    executor = make(1, 0)
+    executor.start("worker-0", job("hang"))
+    wait_for((tmp_path / "hanging").exists)
+    (tmp_path / "gone").touch()
+    os.kill(executor.worker_info()["worker-0"]["pid"], signal.SIGKILL)
+    [lost] = executor.next(TIMEOUT)
+    assert isinstance(lost.result, Loss)
+    with pytest.raises(DataError, match="nothing left in the store"):
+        wait_for(lambda: executor.ready("worker-0") or executor.next(0.05) or False)
+
+
 def environment() -> list[str]:
     return [os.environ["OMP_NUM_THREADS"], os.environ["CUBLAS_WORKSPACE_CONFIG"]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import RetryConfig
+from pipeline.config import HalvingConfig, RetryConfig
 from pipeline.ledger import Ledger
 from tests.fakes import journal
 from tests.fakes.journal import ENVIRONMENT
@@ -65,3 +65,54 @@ def test_a_driver_that_died_before_it_set_a_checkpoint_aside_leaves_it_to_the_ne
         ledger.append(journal.attempt(0, 1), journal.loss(0, attempt=1, cause="checkpoint", blob=bad))
     assert drive(store, search, executor(store, search, courses()))
     assert [name for name in store.aside if bad in name]
+
+
+def test_a_trial_that_was_taken_away_gets_a_worker_before_its_held_segments_count(store):
+    search = config(
+        trials=2,
+        segments=6,
+        workers=2,
+        schedule="reproducible",
+        retries=RetryConfig(),
+        halving=HalvingConfig(enabled=True, first_rung=30, eta=2),
+    )
+    lost = []
+
+    def choose(workers):
+        if not lost:
+            if "worker-1" in workers:
+                return [("worker-1", "segment")]
+            lost.append(1)
+            return [("worker-0", "worker_lost")]
+        if len(lost) == 1 and workers == ["worker-1"]:  # nobody answers until worker-0 has its place
+            return []
+        lost.append(1)
+        return [("worker-0" if "worker-0" in workers else workers[0], "segment")]
+
+    fake = executor(store, search, courses(), choose=choose, homeless_for=2)
+    assert drive(store, search, fake)
+    assert ("worker-0", 1, 0) in fake.started
+    assert states(store) == ["completed"] * 2
+
+
+def test_a_resting_worker_of_a_node_that_died_is_given_no_trial(store):
+    """Each would cost the trial that is due a try, and a few of them the trial itself."""
+    search = config(trials=8, workers=8, schedule="reproducible", retries=RetryConfig())
+    dead = ("worker-0", "worker-5", "worker-6", "worker-7")
+    gone = []
+
+    def choose(workers):
+        living = [worker for worker in workers if worker != "worker-0"]
+        if not gone:
+            if living:
+                return [(living[0], "segment")]
+            gone.append(1)
+            fake.placeless = frozenset(dead)
+            return [("worker-0", "node_lost")]
+        lost = [worker for worker in workers if worker in dead]
+        return [(lost[0], "node_lost")] if lost else [(workers[0], "segment")]
+
+    fake = executor(store, search, courses(), choose=choose)
+    assert drive(store, search, fake)
+    assert states(store) == ["completed"] * 8
+    assert [loss.cause for trial in book(store).trials.values() for loss in trial.losses] == ["node_lost"]
