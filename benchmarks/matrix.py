@@ -49,7 +49,8 @@ def row(trial: Trial, before: float, metric: str) -> list[str]:
     state = trial.state.value
     if trial.state is not TrialState.COMPLETED:
         event = next((e for s in trial.segments for e in s.result.events if e.action == "stop"), None)
-        state += f": {event.kind} at step {event.step}" if event is not None else f": {trial.decision.reason if trial.decision else ""}"
+        reason = trial.decision.reason if trial.decision is not None else ""
+        state += f": {event.kind} at step {event.step}" if event is not None else f": {reason}"
     improved = "yes" if best is not None and best < before else "no"
     return [
         *cell.split("+"),

@@ -18,7 +18,7 @@ from trainers.params.penalties import NoPenaltyParams, PenaltyParams
 from trainers.registry import Kind, Params, Part, article, find, known
 
 
-def _variant(kind: Kind) -> BeforeValidator:
+def _variant(kind: Kind, base: type[Params] = Params) -> BeforeValidator:
     def resolve(value: Any) -> Any:
         if isinstance(value, Params):
             return value
@@ -29,6 +29,9 @@ def _variant(kind: Kind) -> BeforeValidator:
             params = find(kind, given["name"]).load_params()
         except ConfigError as error:
             raise ValueError(str(error)) from None
+        if not issubclass(params, base):
+            rule = f"its parameters must be a subclass of {base.__module__}.{base.__name__}"
+            raise ValueError(f"{given['name']!r} is not {article(kind)}: {rule}")
         return params.model_validate(dict(given))
 
     return BeforeValidator(resolve)
@@ -37,8 +40,8 @@ def _variant(kind: Kind) -> BeforeValidator:
 DataParams = Annotated[SerializeAsAny[Params], _variant("data")]
 ObjectiveParams = Annotated[SerializeAsAny[Params], _variant("objective")]
 NetworkParams = Annotated[SerializeAsAny[Params], _variant("network")]
-AnyPenaltyParams = Annotated[SerializeAsAny[PenaltyParams], _variant("penalty")]
-StabilityParams = Annotated[SerializeAsAny[DetectorParams], _variant("detector")]
+AnyPenaltyParams = Annotated[SerializeAsAny[PenaltyParams], _variant("penalty", PenaltyParams)]
+StabilityParams = Annotated[SerializeAsAny[DetectorParams], _variant("detector", DetectorParams)]
 
 
 class LatentConfig(Part):

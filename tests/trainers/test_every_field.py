@@ -1,14 +1,13 @@
 """No knob is dead: every field that a space can set changes what a training does, where it applies."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from tests.fakes.trainings import DCGAN, bits, run, tiny
 from trainers.config import TrainConfig
-from trainers.registry import KINDS, find, known
 
 IMAGES = DCGAN["data"]
 VARIANTS = ("data", "objective", "network", "penalty", "stability")  # fields that hold a variant: looked at below
