@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -284,15 +285,15 @@ def main() -> None:
     parser.add_argument("--driver-every", type=float, nargs=2, default=[90, 150], help="seconds between two kills")
     parser.add_argument("--out", type=Path, default=TARGET, help="page to write [%(default)s]")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), chosen.trials, random.Random(SEED))
-        seconds = soak.run(chosen.minutes, *(between := (chosen.worker_every, chosen.driver_every)))
-        wrong, bounds = soak.wrong(), [f"{soon:g} to {late:g} s" for soon, late in between]
-        every = f"of a worker every {bounds[0]}, of the driver every {bounds[1]}"
-        text = page(figures(soak, seconds, every), wrong, about_here())
-    chosen.out.write_text(text)
+    soak = Soak(Path(tempfile.mkdtemp()), chosen.trials, random.Random(SEED))
+    seconds = soak.run(chosen.minutes, *(between := (chosen.worker_every, chosen.driver_every)))
+    wrong, bounds = soak.wrong(), [f"{soon:g} to {late:g} s" for soon, late in between]
+    every = f"of a worker every {bounds[0]}, of the driver every {bounds[1]}"
+    chosen.out.write_text(text := page(figures(soak, seconds, every), wrong, about_here()))
     print(text)
-    sys.exit(1 if wrong else 0)
+    if wrong:
+        sys.exit(f"what is wrong lies in {soak.folder}")
+    shutil.rmtree(soak.folder)
 
 
 if __name__ == "__main__":
