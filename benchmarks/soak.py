@@ -25,7 +25,7 @@ import mlflow
 import psutil
 
 from benchmarks.faults import about_here
-from pipeline import policies
+from pipeline import compaction, policies
 from pipeline.book import Book
 from pipeline.ledger import read_book, read_records
 from pipeline.projection import TRIAL_KEY
@@ -84,10 +84,10 @@ def wrong_in_runs(runs: Mapping[str, list[str]], book: Book) -> list[str]:
     return sorted(lines + [f"the run of {key or 'the study'} is RUNNING" for key in runs if "RUNNING" in runs[key]])
 
 
-def wrong_in_blobs(found: Collection[str], book: Book) -> list[str]:
-    """Tell which blobs nothing needs, and which are needed but not there."""
+def wrong_in_blobs(found: Collection[str], book: Book, compacted: Collection[str]) -> list[str]:
+    """Tell which blobs nothing needs, and which are needed but not there; `compacted`: those of the journal."""
     kept = policies.kept(book)
-    needed = {book.study.extractor if book.study else None}
+    needed = {book.study.extractor if book.study else None, *compacted}
     for trial in book.trials.values():
         needed |= {blob for s in trial.segments for blob in (s.result.history, s.result.samples)}
         if trial.best is not None and trial.number in kept:
@@ -199,10 +199,10 @@ class Soak:
 
     def wrong(self) -> list[str]:
         """Tell all that is not as it should be, a line each."""
-        book = read_book(self.store, STUDY)
+        book, compacted = read_book(self.store, STUDY), compaction.blobs(self.store, STUDY)
         lines = wrong_in_journal(read_records(self.store, STUDY), self.trials) + wrong_in_runs(self._runs(), book)
         blobs = [path.name for path in (self.store.path / "blobs").glob("*/*") if "~" not in path.name]
-        return lines + wrong_in_blobs(blobs, book) + self._wrong_in_files() + self._left_processes()
+        return lines + wrong_in_blobs(blobs, book, compacted) + self._wrong_in_files() + self._left_processes()
 
     def _runs(self) -> dict[str, list[str]]:
         """Return the statuses of the runs in MLflow by the key of their trial; that of the study's is empty."""

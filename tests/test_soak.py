@@ -56,10 +56,12 @@ def test_every_trial_and_the_study_have_one_run_each_that_has_ended():
 def test_histories_samples_and_the_best_generator_are_all_that_stays_of_a_completed_trial():
     whole = book(segment(0), segment(1), DONE)
     needed = ["h0", "h1", "s0", "s1", "g1"]
-    assert soak.wrong_in_blobs(needed, whole) == []
-    assert soak.wrong_in_blobs([*needed, "c1"], whole) == ["nothing needs blob c1"]
-    assert soak.wrong_in_blobs([*needed, "g0"], whole) == ["nothing needs blob g0"]
-    assert soak.wrong_in_blobs(needed[1:], whole) == ["blob h0 is missing"]
+    assert soak.wrong_in_blobs(needed, whole, []) == []
+    assert soak.wrong_in_blobs([*needed, "c1"], whole, []) == ["nothing needs blob c1"]
+    assert soak.wrong_in_blobs([*needed, "g0"], whole, []) == ["nothing needs blob g0"]
+    assert soak.wrong_in_blobs(needed[1:], whole, []) == ["blob h0 is missing"]
+    assert soak.wrong_in_blobs([*needed, "p"], whole, ["p"]) == []
+    assert soak.wrong_in_blobs(needed, whole, ["p"]) == ["blob p is missing"]
 
 
 def test_a_segment_for_each_attempt_that_another_replaced_counts_as_trained_again():
