@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci lint format faults soak matrix gpu-check clean
+.PHONY: search test ci long lint format faults soak matrix gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -29,6 +29,10 @@ format: $(READY)
 
 ci: lint test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 -m "slow and not long" --timeout 1200
+
+# What `make ci` leaves out: further variants of a fault, and what trains for minutes.
+long: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25 -m long --timeout 3600
 
 # Injects every fault, and writes down what was measured.
 faults: $(READY)

@@ -31,8 +31,8 @@ PENALTIES: dict[str, Fixed] = {
     "l2": {"penalty.name": "l2", "penalty.lambda": 1e-3, "clip": None},
     "gradient": {"penalty.name": "gradient", "penalty.lambda": 1.0, "clip": None},
     "gradient_one_sided": {"penalty.name": "gradient_one_sided", "penalty.lambda": 1.0, "clip": None},
-    "r1": {"penalty.name": "r1", "penalty.gamma": 0.1, "clip": None},
-    "r2": {"penalty.name": "r2", "penalty.gamma": 0.1, "clip": None},
+    "r1": {"penalty.name": "r1", "penalty.lambda": 0.1, "clip": None},
+    "r2": {"penalty.name": "r2", "penalty.lambda": 0.1, "clip": None},
     "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
 }
 PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -24,11 +25,10 @@ import mlflow
 import psutil
 
 from benchmarks.faults import about_here
-from pipeline import policies
-from pipeline.book import Book
+from benchmarks.soak_checks import work_of, wrong_in_blobs, wrong_in_journal, wrong_in_runs
+from pipeline import compaction
 from pipeline.ledger import read_book, read_records
 from pipeline.projection import TRIAL_KEY
-from pipeline.records import DecisionRecord, Record, SegmentRecord, TrialRecord
 from pipeline.store import DiskStore
 from tests.command_line import alive, begin, end
 from tests.ray_processes import workers
@@ -49,84 +49,11 @@ evaluation: {{samples: 200, grid: 16}}
 halving: {{first_rung: 500, eta: 2}}
 retries: {{worker_lost: 1000, node_lost: 1000}}
 """
-SEED, GAVE_UP = 0, 4  # of the kills; the exit code of a driver that lacks something before it trains
-LONGEST, AGENTS = 4 * 3600.0, 180.0  # seconds for everything, and for Ray's agents to notice that they are alone
+SEED = 0  # of the kills
+GAVE_UP = 4  # exit code of a driver that lacks something before it trains
+LONGEST = 4 * 3600.0  # seconds for everything
+AGENTS = 180.0  # seconds for Ray's agents to notice that they are alone
 TARGET = Path(__file__).with_suffix(".md")
-
-
-# -- what must be true in the end: pure, each returns what is wrong, a line each ---------------------------------------
-
-
-def wrong_in_journal(records: Iterable[Record], budget: int) -> list[str]:
-    """Tell which trials have not exactly one final state, or not each of their segments once, and a missed budget."""
-    final, ends, begun = Counter[int](), dict[int, int](), set[int]()
-    lines, finished = [], 0
-    for record in records:
-        if isinstance(record, TrialRecord):
-            begun.add(record.spec.number)
-        elif isinstance(record, DecisionRecord) and record.state.final:
-            final[record.trial] += 1
-            finished += record.state.counts
-        elif isinstance(record, SegmentRecord):
-            if record.result.start != ends.get(record.trial, 0):
-                lines.append(f"trial {record.trial}: a segment begins at {record.result.start}, not where one ended")
-            ends[record.trial] = record.result.stop
-    lines += [f"trial {number} has {final[number]} final states" for number in sorted(begun) if final[number] != 1]
-    return lines + ([] if finished == budget else [f"{finished} trials are finished, but the budget was {budget}"])
-
-
-def wrong_in_runs(runs: Mapping[str, list[str]], book: Book) -> list[str]:
-    """Tell which trials have not exactly one run, and which runs have not ended; `runs`: statuses by trial key."""
-    keys = {trial.spec.key for trial in book.trials.values()} | {""}  # the study's own
-    lines = [f"{len(runs.get(key, []))} runs show {key or 'the study'}" for key in keys if len(runs.get(key, [])) != 1]
-    lines += [f"runs show {key}, which is no trial" for key in runs.keys() - keys]
-    return sorted(lines + [f"the run of {key or 'the study'} is RUNNING" for key in runs if "RUNNING" in runs[key]])
-
-
-def wrong_in_blobs(found: Collection[str], book: Book) -> list[str]:
-    """Tell which blobs nothing needs, and which are needed but not there."""
-    kept = policies.kept(book)
-    needed = {book.study.extractor if book.study else None}
-    for trial in book.trials.values():
-        needed |= {blob for s in trial.segments for blob in (s.result.history, s.result.samples)}
-        if trial.best is not None and trial.number in kept:
-            needed.add(trial.best.result.generator)
-    needed.discard(None)
-    lines = sorted(f"nothing needs blob {blob}" for blob in set(found) - needed)
-    return lines + sorted(f"blob {blob} is missing" for blob in needed - set(found))
-
-
-@dataclass(frozen=True)
-class Work:
-    """Steps that count, and steps that were trained again, at most."""
-
-    useful: int
-    gone_back: int  # committed, but behind the checkpoint from which an attempt went on
-    in_flight: int  # under way when their attempt ended
-
-    @property
-    def share(self) -> float:
-        """The useful part of all steps trained, at least."""
-        return self.useful / max(1, self.useful + self.gone_back + self.in_flight)
-
-
-def work_of(book: Book) -> Work:
-    """Count the steps of a study from its journal.
-
-    The journal does not tell how far an attempt was when it ended, so each one that another replaced counts as a whole
-    segment; what it had committed, but the next attempt did not begin with, is known exactly.
-    """
-    back = flight = 0
-    for trial in book.trials.values():
-        segment_steps = trial.spec.config.segment_steps
-        for attempt in trial.attempts[1:]:
-            reached = [s.result.stop for s in trial.segments if s.attempt < attempt.attempt]
-            back += max(reached, default=0) - attempt.step
-            flight += segment_steps
-    return Work(sum(trial.steps for trial in book.trials.values()), back, flight)
-
-
-# -- the soak ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -198,10 +125,10 @@ class Soak:
 
     def wrong(self) -> list[str]:
         """Tell all that is not as it should be, a line each."""
-        book = read_book(self.store, STUDY)
+        book, compacted = read_book(self.store, STUDY), compaction.blobs(self.store, STUDY)
         lines = wrong_in_journal(read_records(self.store, STUDY), self.trials) + wrong_in_runs(self._runs(), book)
         blobs = [path.name for path in (self.store.path / "blobs").glob("*/*") if "~" not in path.name]
-        return lines + wrong_in_blobs(blobs, book) + self._wrong_in_files() + self._left_processes()
+        return lines + wrong_in_blobs(blobs, book, compacted) + self._wrong_in_files() + self._left_processes()
 
     def _runs(self) -> dict[str, list[str]]:
         """Return the statuses of the runs in MLflow by the key of their trial; that of the study's is empty."""
@@ -238,9 +165,6 @@ class Soak:
             return alive(process) and process.environ().get("SOAK_MARK") == self.mark
         except psutil.Error:  # it ended, or is another user's
             return False
-
-
-# -- what is told ------------------------------------------------------------------------------------------------------
 
 
 def figures(soak: Soak, seconds: float, every: str) -> dict[str, object]:
@@ -284,15 +208,23 @@ def main() -> None:
     parser.add_argument("--driver-every", type=float, nargs=2, default=[90, 150], help="seconds between two kills")
     parser.add_argument("--out", type=Path, default=TARGET, help="page to write [%(default)s]")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), chosen.trials, random.Random(SEED))
-        seconds = soak.run(chosen.minutes, *(between := (chosen.worker_every, chosen.driver_every)))
-        wrong, bounds = soak.wrong(), [f"{soon:g} to {late:g} s" for soon, late in between]
-        every = f"of a worker every {bounds[0]}, of the driver every {bounds[1]}"
-        text = page(figures(soak, seconds, every), wrong, about_here())
+    folder = Path(tempfile.mkdtemp())
+    print(f"searching in {folder}, which stays if anything is wrong", file=sys.stderr)
+    soak = Soak(folder, chosen.trials, random.Random(SEED))
+    seconds = soak.run(chosen.minutes, chosen.worker_every, chosen.driver_every)
+    every = f"of a worker every {between(chosen.worker_every)}, of the driver every {between(chosen.driver_every)}"
+    wrong = soak.wrong()
+    text = page(figures(soak, seconds, every), wrong, about_here())
     chosen.out.write_text(text)
     print(text)
-    sys.exit(1 if wrong else 0)
+    if wrong:
+        sys.exit(f"what is wrong lies in {folder}")
+    shutil.rmtree(folder)
+
+
+def between(bounds: list[float]) -> str:
+    """Return two bounds of a time as text."""
+    return f"{bounds[0]:g} to {bounds[1]:g} s"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ def newest(store: Store, study: str) -> Place:
     return max(_all(store, study), default=Place(0, 0))
 
 
+def blobs(store: Store, study: str) -> set[str]:
+    """Return the digests of the blobs that hold what is compacted of a study's journal."""
+    return {_entry(store, _name(study, place)).blob for place in _all(store, study)}
+
+
 def compacted(store: Store, study: str, place: Place) -> list[Record]:
     """Return all records up to a place to which the journal is compacted.
 

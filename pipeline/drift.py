@@ -20,15 +20,8 @@ from pipeline.keys import flatten
 # What may change from one driver to the next without changing what a trial is.
 # `workers` counts where a search is reproducible: each is a place in virtual time.
 FREE = ("trials", "workers", "gpus_per_worker", "max_hours", "retries", "store", "tracking_uri", "study_storage")
-DECIDE = (
-    "asking",
-    "book",
-    "config",
-    "order",
-    "policies",
-    "search",
-    "study",
-)  # modules of pipeline/ of which results are a function
+# Modules of pipeline/ of which results are a function.
+DECIDE = ("asking", "book", "config", "order", "policies", "search", "study")
 LIBRARIES = ("torch", "numpy", "optuna", "ray", "mlflow", "pyarrow")
 
 

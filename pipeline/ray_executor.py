@@ -24,9 +24,8 @@ from trainers.errors import ConfigError, GansearchError, Unreachable
 logger = logging.getLogger(__name__)
 
 LOOK, NEWS = 0.5, 10.0  # seconds between two looks at whether to stop, and between two lines for the user
-LOCAL_PATIENCE, CLUSTER_PATIENCE, END_PATIENCE = 180.0, 600.0, 10.0  # seconds
+LOCAL_PATIENCE, CLUSTER_PATIENCE, ROOM_PATIENCE, END_PATIENCE = 180.0, 600.0, 30.0, 10.0  # seconds
 CHANCES = 3  # workers that may die before the first trial
-ROOM_PATIENCE = 10.0  # seconds that a worker out of reach may keep the place that the one in its stead waits for
 NO_FAULT_OF_THE_WORKER = ("user_error", "checkpoint")  # causes after which its process is as good as before
 
 
@@ -42,6 +41,7 @@ class RayExecutor:
         worker: "module:name" of the class that the actors make.
         modules: further top-level modules that the workers import: they and our packages are sent to the cluster.
         should_stop: asked often while the first answers are waited for.
+        room_patience: seconds that a worker out of reach may keep the place that the one in its stead waits for.
         patience: seconds to wait until every worker has its place; None is 180 here and 600 on a cluster that can grow.
 
     Raises:
@@ -60,6 +60,7 @@ class RayExecutor:
         worker: str = "pipeline.worker:Worker",
         modules: Sequence[str] = (),
         patience: float | None = None,
+        room_patience: float = ROOM_PATIENCE,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         if workers < 1:
@@ -68,7 +69,7 @@ class RayExecutor:
         self._slots: dict[str, Slot] = {}
         self._unreachable: list[Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
-        self._should_stop, self._chances = should_stop, CHANCES
+        self._should_stop, self._room_patience, self._chances = should_stop, room_patience, CHANCES
         self._nodes = NodeHealth()
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
@@ -221,9 +222,7 @@ class RayExecutor:
             if ray.wait([slot.late], timeout=0)[0]:
                 try:
                     result = ray.get(slot.late)
-                    logger.warning(
-                        "%s, which was out of reach, is back; another has its place, so it is ended", slot.name
-                    )
+                    logger.warning("%s is in reach again, but another has its place: it is ended", slot.name)
                 except ActorUnavailableError:
                     slot.late = slot.host.late.remote(slot.calls)
                     continue
@@ -240,7 +239,7 @@ class RayExecutor:
     def _stands_in_the_way(self, slot: Slot) -> bool:
         """Tell whether the worker in the stead of one that is out of reach has waited long enough for a place."""
         waits = self._slots[slot.name]
-        return time.monotonic() - waits.since > ROOM_PATIENCE and not has_opened(waits)
+        return time.monotonic() - waits.since > self._room_patience and not has_opened(waits)
 
     def _place(self, *, may_grow: bool, patience: float | None) -> None:
         """Make the actors and wait until each has its place; Ray itself would wait for ever without a word."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +73,16 @@ class NodeHealth:
 
     A node that has lost a worker is doubted until Ray says that it is dead, or has not said so for a while: others on
     it would be lost in turn, each with a try of a trial. Who was asked for since is not: a living node made it.
+
+    Args:
+        where: tells the node of a worker; None where it has none.
+        clock: tells monotonic seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, where: Callable[[Slot], str | None] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._where, self._clock = where or _node_of, clock
         self._looked = -SUSPICION  # monotonic seconds
         self._nodes: list[dict[str, Any]] = []
         self._lost: dict[str, float] = {}  # nodes, and when they lost a worker
@@ -82,24 +90,24 @@ class NodeHealth:
     def lost(self, slot: Slot) -> None:
         """Note that a worker was lost with its node, perhaps."""
         self._looked = -SUSPICION
-        if (where := _node_of(slot)) is not None:
-            self._lost[where] = time.monotonic()
+        if (where := self._where(slot)) is not None:
+            self._lost[where] = self._clock()
 
     def why_replace(self, slot: Slot) -> str | None:
         """Return why a worker cannot train where it is, or None."""
         if not has_opened(slot):
             return None
-        if time.monotonic() > self._looked + FRESH:
-            self._looked, self._nodes = time.monotonic(), ray.nodes()
-        where = _node_of(slot)
+        if self._clock() > self._looked + FRESH:
+            self._looked, self._nodes = self._clock(), ray.nodes()
+        where = self._where(slot)
         if where is None:
             return "it could not begin"
         return "its node has died" if is_dead(self._nodes, where) else None
 
     def in_doubt(self, slot: Slot) -> bool:
         """Whether a worker's node has lost another since it was asked for, and not long ago."""
-        lost = self._lost.get(_node_of(slot) or "")
-        return lost is not None and slot.since < lost < time.monotonic() < lost + SUSPICION
+        lost = self._lost.get(self._where(slot) or "")
+        return lost is not None and slot.since < lost < self._clock() < lost + SUSPICION
 
 
 def refusal(slot: Slot) -> GansearchError | None:

@@ -16,9 +16,12 @@ from tests.place import STEPS, Place, assert_whole, lost, outcome, retrained, tr
 from tests.ray_processes import all_but_agents, running
 
 TRIALS = ("--trials", "3")
+IN_CI = ("written", "durable")  # of POINTS, those on both sides of the moment from which a commit counts
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=[] if point in IN_CI else [pytest.mark.long]) for point in POINTS]
+)
 def test_kill_9_of_the_driver_at_each_step_of_a_commit(place: Held, note: Note, point: str):
     driver = place.begin(*TRIALS, fault={"do": "kill", "at": point, "after": 14})
     try:
@@ -48,6 +51,7 @@ def test_kill_9_of_the_driver_at_each_step_of_a_commit(place: Held, note: Note, 
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_clock_is_set_back_an_hour_between_two_segments(tmp_path, note: Note):
     """Halving compares trials in the order of the journal, whatever the clock says."""
     options = ("--trials", "8", "--set", "halving={enabled: true, first_rung: 60, eta: 2}")
@@ -73,6 +77,7 @@ def test_the_clock_is_set_back_an_hour_between_two_segments(tmp_path, note: Note
     )  # fmt: skip
 
 
+@pytest.mark.long  # tests/integration/test_resume.py does so too, and looks at less
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_once_and_twice(place: Held, note: Note, times: int):
     """Once waits for the segments that are under way; twice leaves them, though they would never end."""

@@ -123,7 +123,7 @@ ENDS = {
 """What is killed of Ray's own processes, and how the driver ends: where the second is gone, Ray itself ends it."""
 
 
-@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.long)])
 def test_ray_is_killed_under_the_driver(tmp_path: Path, note: Note, name: str):
     """Workers go on for some seconds without either of them; so they are held in their second segment."""
     place = Held(tmp_path)

@@ -59,7 +59,10 @@ def flipped(data: bytes) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-@pytest.mark.parametrize("how", ["truncated", "a flipped bit", "runs code", "removed"])
+@pytest.mark.parametrize(
+    "how",
+    ["a flipped bit", *(pytest.param(how, marks=pytest.mark.long) for how in ("truncated", "runs code", "removed"))],
+)
 def test_a_corrupt_checkpoint_is_set_aside_and_the_one_before_it_used(place: Held, note: Note, how: str):
     trial = suspended(place)
     [newest, step] = trial.checkpoint or ("", 0)

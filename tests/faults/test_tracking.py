@@ -165,7 +165,9 @@ def held_at(place: Place, uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return dump(tracker), shelf_of(tracker)
 
 
-@pytest.mark.parametrize("mode", ["drop", "silent", "403", "500"])
+@pytest.mark.parametrize(
+    "mode", ["silent", *(pytest.param(mode, marks=pytest.mark.long) for mode in ("drop", "403", "500"))]
+)
 def test_an_mlflow_that_comes_back_is_brought_up_to_date(proxy: Proxy, tmp_path: Path, note: Note, mode: Mode):
     place = tracked(tmp_path, proxy)
     driver = place.begin(*TRIALS)
@@ -195,6 +197,7 @@ def test_an_mlflow_that_comes_back_is_brought_up_to_date(proxy: Proxy, tmp_path:
 WORDS = {"drop": "closed connections", "silent": "no answer", "403": "403", "500": "500"}
 
 
+@pytest.mark.long
 def test_an_mlflow_that_never_comes_back_is_waited_for_so_long_and_then_left(proxy: Proxy, tmp_path: Path, note: Note):
     place = tracked(tmp_path, proxy)
     driver = place.begin(*TRIALS)

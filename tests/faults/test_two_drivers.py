@@ -19,7 +19,7 @@ TRIALS = ("--trials", "3")
 PATIENCE = 30.0  # seconds for which a lease stands still before it is taken over
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.long)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Held:
     if request.param == "disk":
         return Held(tmp_path)

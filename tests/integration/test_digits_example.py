@@ -18,6 +18,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.yaml"
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_digits_search_finds_clear_digits_of_every_class(tmp_path):
     search = begin("search", EXAMPLE, "--store", tmp_path / "store", "--format", "json", cwd=tmp_path)
     try:

@@ -141,11 +141,16 @@ def test_the_death_of_a_raylet_is_that_of_its_node(tmp_path: Path):
     alone(raylet_dies, tmp_path)
 
 
+# Their process is frozen, which the driver sees by the pings that gRPC sends; Ray sends them every 300 s.
+PINGS = {"RAY_grpc_client_keepalive_time_ms": "1000", "RAY_grpc_client_keepalive_timeout_ms": "2000"}
+
+
 def worker_out_of_reach(folder: Path) -> None:
+    """There is room for the one in its stead, however slowly that begins."""
     import ray
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    with closing(RayExecutor(str(folder), 1, 0, worker=SCRIPTED)) as executor:
+    with closing(RayExecutor(str(folder), 1, 0, worker=SCRIPTED, room_patience=TIMEOUT)) as executor:
         old = psutil.Process(executor.worker_info()["worker-0"]["pid"])
         executor.start("worker-0", job("wait", 3, attempt=0))
         wait_for((folder / "waiting").exists)
@@ -164,10 +169,18 @@ def worker_out_of_reach(folder: Path) -> None:
         [answer] = gather(executor, 1)
         assert isinstance(answer.result, SegmentResult)
         assert (answer.attempt, answer.result.start) == (1, 10)
+    ray.shutdown()
 
-        # Once more, but now all room is taken: the one out of reach has to make it.
-        filler = ray.remote(type("Filler", (), {"there": lambda self: 1})).options(num_cpus=1).remote()
-        assert ray.get(filler.there.remote()) == 1
+
+def test_a_worker_out_of_reach_is_replaced_its_late_answer_is_marked_and_it_is_ended(tmp_path: Path):
+    alone(worker_out_of_reach, tmp_path, **PINGS)
+
+
+def worker_out_of_reach_takes_all_room(folder: Path) -> None:
+    import ray
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with closing(RayExecutor(str(folder), 1, 0, worker=SCRIPTED, room_patience=2 * TICK)) as executor:
         executor.start("worker-0", job("hang", 4, attempt=0))
         os.kill(executor.worker_info()["worker-0"]["pid"], signal.SIGSTOP)
         assert [told(answer) for answer in gather(executor, 1)] == [("worker-0", 4, 0, "node_lost")]
@@ -176,10 +189,8 @@ def worker_out_of_reach(folder: Path) -> None:
     ray.shutdown()
 
 
-def test_a_worker_out_of_reach_is_replaced_its_late_answer_is_marked_and_it_is_ended(tmp_path: Path):
-    """Its process is frozen, which the driver sees by the pings that gRPC sends; Ray sends them every 300 s."""
-    pings = {"RAY_grpc_client_keepalive_time_ms": "1000", "RAY_grpc_client_keepalive_timeout_ms": "2000"}
-    alone(worker_out_of_reach, tmp_path, **pings)
+def test_a_worker_out_of_reach_makes_room_for_the_one_in_its_stead(tmp_path: Path):
+    alone(worker_out_of_reach_takes_all_room, tmp_path, **PINGS)
 
 
 def memory_runs_out(folder: Path) -> None:

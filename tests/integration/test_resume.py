@@ -114,7 +114,9 @@ def test_a_larger_budget_goes_on_and_leaves_what_is_finished_alone(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_a_signal_suspends_and_the_same_command_goes_on(tmp_path: Path, number, code):
     place = Held(tmp_path)
     driver = place.begin("--trials", "3")
@@ -180,6 +182,7 @@ def read_trials(place: Place) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_allowed_difference_goes_on_and_is_noted(tmp_path: Path):
     place = Place(tmp_path)
     document(place.search())

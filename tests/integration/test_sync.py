@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import upkeep
 from pipeline.config import SearchConfig
+from pipeline.journal import epoch_name
 from pipeline.ledger import Ledger, read_book, read_records
 from pipeline.mlflow_store import MlflowTracker
 from pipeline.place import Place
@@ -63,6 +64,16 @@ def test_everything_is_shown_and_the_runs_enter_the_journal_once(place, store):
     before, records = held(store, "digits"), read_records(store, "digits")
     upkeep.sync(place, unsaid)
     assert (held(store, "digits"), read_records(store, "digits")) == (before, records)
+
+
+def test_who_is_taken_over_from_in_the_middle_shows_and_keeps_nothing(place, store):
+    def taken_over(line: str) -> None:
+        if line.startswith("showing"):  # its ledger is open
+            store.create(epoch_name("digits", len(store.names("studies/digits/epochs")) + 1), b"{}")
+
+    with pytest.raises(StateConflict, match="another driver took study 'digits' over"):
+        upkeep.sync(place, taken_over)
+    assert all(trial.run_id is None for trial in read_book(store, "digits").trials.values())
 
 
 def test_a_study_that_is_being_searched_is_left_to_its_search(place, store):

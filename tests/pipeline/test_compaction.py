@@ -11,6 +11,7 @@ import pyarrow.json
 import pyarrow.parquet
 import pytest
 
+from pipeline.compaction import blobs
 from pipeline.ledger import Ledger, read_book, read_records, study_names
 from pipeline.records import RECORD, Record
 from pipeline.store import Store, open_store
@@ -71,6 +72,7 @@ def test_pyarrow_reads_the_journal_and_the_blob(store: Store) -> None:
     for name, record in zip(store.names(JOURNAL)[1:], BEGUN[4:], strict=True):
         rows = pyarrow.json.read_json(io.BytesIO(store.read(name))).to_pylist()
         assert (rows[0]["kind"], rows[0]["at"]) == (record.kind, record.at)
+    assert blobs(store, "digits") == {blob_of(store)}
     table = pyarrow.parquet.read_table(io.BytesIO(store.get(blob_of(store))))
     assert {field.name: str(field.type) for field in table.schema} == {
         "position": "int64",

@@ -1,6 +1,8 @@
 """What decides results may not change unseen from one driver to the next; what does not is free."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +155,28 @@ def test_a_difference_that_was_allowed_once_is_not_told_again():
     assert drift.differences(seen, search()) == []
     seen.study.data["digest"] = "x"
     assert drift.data_differences(seen, seen.study.data | {"digest": "y"}) == []
+
+
+# What the search imports of pipeline/ and what its results do not follow from: it keeps, checks and words them.
+KEEPS = {
+    "compaction", "janitor", "journal", "keys", "lease", "ledger", "machine", "messages", "ports", "records",
+    "safe_text", "store_port", "yaml_file",
+}  # fmt: skip
+
+
+def test_every_module_that_decides_results_is_part_of_the_code():
+    """Whatever the search comes to import is either counted, or said here to decide nothing."""
+    root = Path(drift.__file__).parent
+    found, left = set[str](), ["search", "study"]
+    while left:
+        name = left.pop()
+        found.add(name)
+        words = re.findall(r"^\s*from pipeline(?:\.(\w+))? import (.+)", (root / f"{name}.py").read_text(), flags=re.M)
+        used = {word for module, names in words for word in ([module] if module else names.split(", "))}
+        left += used - found
+    assert found - KEEPS == set(drift.DECIDE)
+    assert found >= KEEPS
+    counted = {path for _, path in drift._sources(())}
+    assert {root / f"{name}.py" for name in drift.DECIDE} <= counted
+    assert root.parent / "trainers" / "loop.py" in counted
+    assert root.parent / "search_spaces" / "declarations.py" in counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.ray_executor import RayExecutor
-from pipeline.ray_slot import Slot, has_opened
+from pipeline.ray_slot import SUSPICION, NodeHealth, Slot, has_opened
 from trainers.errors import IntegrityError, Unreachable
 
 
@@ -21,3 +21,32 @@ def test_of_several_errors_the_first_is_raised():
     with pytest.raises(IntegrityError, match="the first"):
         executor.next(0.0)
     assert executor._error is None
+
+
+def on(node: str, since: float) -> Slot:
+    return Slot(name="worker-0", host=node, opened=None, since=since, has_answered=True)
+
+
+class Clock:
+    now = 100.0
+
+
+def node_health() -> NodeHealth:
+    Clock.now = 100.0
+    return NodeHealth(where=lambda slot: slot.host, clock=lambda: Clock.now)
+
+
+def test_workers_of_a_node_that_lost_one_are_in_doubt_for_a_while_and_no_others_are():
+    health = node_health()
+    before, after, elsewhere = on("a", since=50.0), on("a", since=100.5), on("b", since=50.0)
+    health.lost(on("a", since=40.0))
+    Clock.now += 1.0
+    assert [health.in_doubt(slot) for slot in (before, after, elsewhere)] == [True, False, False]
+    Clock.now += SUSPICION - 2.0
+    assert health.in_doubt(before)
+    Clock.now += 2.0
+    assert not health.in_doubt(before)
+
+
+def test_nobody_is_in_doubt_where_nothing_was_lost():
+    assert not node_health().in_doubt(on("a", since=50.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import soak
+from benchmarks import soak_checks
 from pipeline.book import Book
 from pipeline.records import Record, SegmentRecord, TrialState
 from tests.fakes import journal
@@ -28,46 +28,50 @@ def book(*middle: Record) -> Book:
 
 
 def test_a_whole_journal_has_nothing_wrong():
-    assert soak.wrong_in_journal(records(segment(0), segment(1), DONE), 1) == []
+    assert soak_checks.wrong_in_journal(records(segment(0), segment(1), DONE), 1) == []
 
 
 def test_a_trial_without_or_with_two_final_states_and_a_missed_budget_are_told():
-    open_trial = soak.wrong_in_journal(records(segment(0)), 1)
+    open_trial = soak_checks.wrong_in_journal(records(segment(0)), 1)
     assert open_trial == ["trial 0 has 0 final states", "0 trials are finished, but the budget was 1"]
-    assert soak.wrong_in_journal(records(DONE, DONE), 2) == ["trial 0 has 2 final states"]
+    assert soak_checks.wrong_in_journal(records(DONE, DONE), 2) == ["trial 0 has 2 final states"]
 
 
 def test_a_segment_that_is_there_twice_or_missing_is_told():
-    [twice] = soak.wrong_in_journal(records(segment(0), segment(0), segment(1), DONE), 1)
-    [missing] = soak.wrong_in_journal(records(segment(1), DONE), 1)
+    [twice] = soak_checks.wrong_in_journal(records(segment(0), segment(0), segment(1), DONE), 1)
+    [missing] = soak_checks.wrong_in_journal(records(segment(1), DONE), 1)
     assert "begins at 0," in twice
     assert "begins at 50," in missing
 
 
 def test_every_trial_and_the_study_have_one_run_each_that_has_ended():
     whole = book(segment(0), segment(1), DONE)
-    assert soak.wrong_in_runs({"": ["FINISHED"], "u/0": ["FINISHED"]}, whole) == []
-    assert soak.wrong_in_runs({"": ["RUNNING"], "u/0": ["FINISHED"]}, whole) == ["the run of the study is RUNNING"]
-    assert soak.wrong_in_runs({"": ["KILLED"], "u/0": ["FAILED"] * 2}, whole) == ["2 runs show u/0"]
+    assert soak_checks.wrong_in_runs({"": ["FINISHED"], "u/0": ["FINISHED"]}, whole) == []
+    assert soak_checks.wrong_in_runs({"": ["RUNNING"], "u/0": ["FINISHED"]}, whole) == [
+        "the run of the study is RUNNING"
+    ]
+    assert soak_checks.wrong_in_runs({"": ["KILLED"], "u/0": ["FAILED"] * 2}, whole) == ["2 runs show u/0"]
     others = {"": ["FINISHED"], "u/7": ["FINISHED"]}
-    assert soak.wrong_in_runs(others, whole) == ["0 runs show u/0", "runs show u/7, which is no trial"]
+    assert soak_checks.wrong_in_runs(others, whole) == ["0 runs show u/0", "runs show u/7, which is no trial"]
 
 
 def test_histories_samples_and_the_best_generator_are_all_that_stays_of_a_completed_trial():
     whole = book(segment(0), segment(1), DONE)
     needed = ["h0", "h1", "s0", "s1", "g1"]
-    assert soak.wrong_in_blobs(needed, whole) == []
-    assert soak.wrong_in_blobs([*needed, "c1"], whole) == ["nothing needs blob c1"]
-    assert soak.wrong_in_blobs([*needed, "g0"], whole) == ["nothing needs blob g0"]
-    assert soak.wrong_in_blobs(needed[1:], whole) == ["blob h0 is missing"]
+    assert soak_checks.wrong_in_blobs(needed, whole, []) == []
+    assert soak_checks.wrong_in_blobs([*needed, "c1"], whole, []) == ["nothing needs blob c1"]
+    assert soak_checks.wrong_in_blobs([*needed, "g0"], whole, []) == ["nothing needs blob g0"]
+    assert soak_checks.wrong_in_blobs(needed[1:], whole, []) == ["blob h0 is missing"]
+    assert soak_checks.wrong_in_blobs([*needed, "p"], whole, ["p"]) == []
+    assert soak_checks.wrong_in_blobs(needed, whole, ["p"]) == ["blob p is missing"]
 
 
 def test_a_segment_for_each_attempt_that_another_replaced_counts_as_trained_again():
     again = book(segment(0), journal.loss(0), journal.attempt(0, 1, 50), segment(1, 1), DONE)
-    assert soak.work_of(again) == soak.Work(useful=100, gone_back=0, in_flight=50)
-    assert soak.work_of(again).share == 100 / 150
+    assert soak_checks.work_of(again) == soak_checks.Work(useful=100, gone_back=0, in_flight=50)
+    assert soak_checks.work_of(again).share == 100 / 150
 
 
 def test_steps_behind_the_checkpoint_are_known_exactly():
     back = book(segment(0), journal.loss(0), journal.attempt(0, 1, 0), segment(1, 1), DONE)
-    assert soak.work_of(back) == soak.Work(useful=100, gone_back=50, in_flight=50)
+    assert soak_checks.work_of(back) == soak_checks.Work(useful=100, gone_back=50, in_flight=50)
