@@ -7,7 +7,7 @@ and every penalty also meet every network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search_spaces import Space, Union
@@ -61,13 +61,18 @@ def _space(name: str, fixed: Fixed) -> Space:
     return Space(name=name, summary=name.replace("+", ", "), source=source, fixed=fixed, dims=(), default={})
 
 
+def _network(row: int, column: int, penalty: str, names: Sequence[str]) -> str:
+    """Return each network in turn; the one without layers to normalise gives way to the next."""
+    found = names[(row + column) % len(names)]
+    return names[(row + column + 1) % len(names)] if (penalty, found) == ("spectral", "pacgan") else found
+
+
 def _cells(networks: Mapping[str, Fixed]) -> tuple[Space, ...]:
     names = list(networks)
     cells = [
-        _cell(objective, penalty, names[(row + column) % len(names)], networks)
+        _cell(objective, penalty, _network(row, column, penalty, names), networks)
         for row, objective in enumerate(OBJECTIVES)
         for column, penalty in enumerate(PENALTIES)
-        if penalty != "spectral" or names[(row + column) % len(names)] != "pacgan"  # which has no such layers
     ]
     vae = [_space(f"vae+none+{n}", {"objective.name": "vae", **NO_PENALTY, **networks[n]}) for n in names]
     return (*cells, *vae)

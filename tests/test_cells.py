@@ -1,0 +1,88 @@
+"""The matrix of `make matrix`: that every pair meets, that every cell can be built, and that twelve of them train."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import pytest
+
+from benchmarks import cells
+from benchmarks.matrix import SETTING
+from pipeline import config
+from trainers.config import TrainConfig
+from trainers.loop import Training, train
+
+# Every objective family, every penalty and every network once at least.
+TRAINED = {
+    "ring8": (
+        "minimax+r1+mlp",
+        "wasserstein+clip+pacgan",
+        "loss_sensitive+gradient_one_sided+mlp",
+        "f_gan_pearson+dragan+pacgan",
+        "relativistic+r2+mlp",
+        "vae+none+mlp",
+    ),
+    "digits": (
+        "non_saturating+none+mlp",
+        "hinge+spectral+dcgan",
+        "wasserstein+gradient+dcgan",
+        "least_squares+l2+pacgan",
+        "ebgan+none+resnet",
+        "began+none+mlp",
+    ),
+}
+
+
+def training(data: str, cell: str, *sets: str) -> TrainConfig:
+    """Return what `make matrix` trains in a cell."""
+    options = {"study": "m", "data": data, "space": f"benchmarks.cells:{data.upper()}"}
+    return config.train_config(config.load(None, (*SETTING, *sets), options), {"space": cell}, seed=0)
+
+
+@pytest.mark.parametrize("data", cells.SPACES)
+def test_every_two_of_the_objectives_the_penalties_and_the_networks_meet(data: str):
+    parts = [tuple(branch.name.split("+")) for branch in cells.SPACES[data].branches]
+    networks = {"ring8": cells.POINTS, "digits": cells.IMAGES}[data]
+    axes = (tuple(cells.OBJECTIVES), tuple(cells.PENALTIES), tuple(networks))
+    impossible = {("spectral", "pacgan")}  # it has no layers to normalise
+    for first, second in combinations(range(3), 2):
+        met = {(cell[first], cell[second]) for cell in parts}
+        wanted = {(a, b) for a in axes[first] for b in axes[second]} - impossible
+        assert wanted - met == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "cell"), [(data, branch.name) for data, space in cells.SPACES.items() for branch in space.branches]
+)
+def test_every_cell_can_be_built(data: str, cell: str):
+    Training(training(data, cell, "metrics=[]"), None)
+
+
+def test_who_calls_a_cell_stable():
+    assert cells.stable("hinge+spectral+dcgan") == "Miyato 2018"
+    assert cells.stable("hinge+r2+dcgan") is None
+    names = {branch.name for space in cells.SPACES.values() for branch in space.branches}
+    for objectives, penalties, _ in cells.STABLE:
+        assert {f"{o}+{p}" for o in objectives for p in penalties} <= {name.rpartition("+")[0] for name in names}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "cell"), [(data, cell) for data, chosen in TRAINED.items() for cell in chosen])
+def test_twelve_cells_train_for_200_steps(data: str, cell: str):
+    changes = ("steps=200", "segment_steps=100", "evaluation.samples=64", "evaluation.grid=4", "metrics=[]")
+    segments = list(train(training(data, cell, *changes)))
+    assert [segment.stop for segment in segments] == [100, 200]
+    assert [event.kind for segment in segments for event in segment.events if event.action == "stop"] == []
+    for segment in segments:
+        losses = [value for name in ("d_loss", "g_loss") for value in segment.history.column(name).to_pylist()]
+        assert all(value is None or math.isfinite(value) for value in losses)
+        assert math.isfinite(float(segment.samples.std()))
+
+
+def test_the_twelve_cells_hold_every_penalty_and_every_network():
+    chosen = [cell.split("+") for some in TRAINED.values() for cell in some]
+    assert len(chosen) == 12
+    assert {penalty for _, penalty, _ in chosen} == set(cells.PENALTIES)
+    assert {network for _, _, network in chosen} == set(cells.IMAGES)
