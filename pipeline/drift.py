@@ -14,7 +14,7 @@ from typing import Any
 import search_spaces
 import trainers
 from pipeline.book import Book
-from pipeline.config import SearchConfig
+from pipeline.config import SearchConfig, search_space
 from pipeline.keys import flatten
 
 # What may change from one driver to the next without changing what a trial is.
@@ -31,8 +31,14 @@ def versions() -> dict[str, str]:
 
 
 def user_modules(config: SearchConfig) -> list[str]:
-    """Return the top-level modules of variants that are written as module:name, sorted."""
-    return sorted(_named_modules(config.model_dump(mode="json")))
+    """Return the top-level modules of variants that are written as module:name, sorted.
+
+    A space of the user's own may name some that the configuration does not.
+    """
+    spaces = [
+        [dict(branch.fixed), *(list(dim.probes) for dim in branch.dims)] for branch in search_space(config).branches
+    ]
+    return sorted(_named_modules([config.model_dump(mode="json"), *spaces]))
 
 
 def code_digest(config: SearchConfig) -> str:

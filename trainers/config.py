@@ -28,7 +28,7 @@ def _variant(kind: Kind, base: type[Params] = Params) -> BeforeValidator:
         try:
             params = find(kind, given["name"]).load_params()
         except ConfigError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error)) from error
         if not issubclass(params, base):
             rule = f"its parameters must be a subclass of {base.__module__}.{base.__name__}"
             raise ValueError(f"{given['name']!r} is not {article(kind)}: {rule}")

@@ -33,6 +33,10 @@ class ConfigError(UserError):
     """A configuration names an unknown key, or holds a value that breaks a rule."""
 
 
+class NotImportable(ConfigError):
+    """Something that is named as module:name, or an installed package's, cannot be imported."""
+
+
 class DataError(UserError):
     """A data set cannot be read; the text says which file belongs where."""
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from trainers.errors import ConfigError, nearest
+from trainers.errors import ConfigError, NotImportable, nearest
 from trainers.shipped import SHIPPED, Samples
 
 Kind = Literal["objective", "penalty", "network", "data", "detector", "metric"]
@@ -152,8 +152,8 @@ def load_own(what: str, name: str) -> Any:
         name: of the thing.
 
     Raises:
-        ConfigError: the name is of another form, or its module cannot be imported, for whatever reason; the message
-            says which, and in which line.
+        ConfigError: the name is of another form.
+        NotImportable: its module cannot be imported, for whatever reason; the message says which, and in which line.
     """
     if not all(part.isidentifier() for part in name.replace(":", ".").split(".")) or name.count(":") != 1:
         raise ConfigError(f"{what} {name!r} must be module:name, such as my_package.variants:MINE")
@@ -161,11 +161,11 @@ def load_own(what: str, name: str) -> Any:
 
 
 def imported(what: str, load: Callable[[], Any]) -> Any:
-    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a ConfigError that names `what`."""
+    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a NotImportable with `what`."""
     try:
         return load()
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{what} cannot be imported: {_why(error)}") from error
+        raise NotImportable(f"{what} cannot be imported: {_why(error)}") from error
 
 
 def _why(error: BaseException) -> str:
