@@ -8,9 +8,11 @@ on the segment's length or on the device, and nothing needs to be stored to go o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -19,6 +21,8 @@ import torch
 
 Prior = Literal["normal", "uniform", "unit", "index", "key"]
 Array = npt.NDArray[np.generic]
+NUMBER = 8  # bytes, at most
+ROOM = 2**26  # bytes for staged numbers: instance noise on large images takes gigabytes a segment
 
 
 @cache
@@ -86,10 +90,42 @@ def numbers(rng: np.random.Generator, prior: Prior, shape: Sequence[int], high: 
     return unit if prior == "unit" else unit * np.float32(2) - np.float32(1)
 
 
-class Staged:
-    """A segment's random numbers, drawn on the CPU and moved to the device in one piece a name."""
+def blocks(draws: Sequence[Draw], start: int, stop: int, room: int = ROOM) -> Iterator[tuple[int, int]]:
+    """Split the steps start + 1 to stop into runs whose numbers are staged together; yields (start, stop) of each.
 
-    def __init__(self, draws: Sequence[Draw], seed: int, start: int, stop: int, device: torch.device) -> None:
+    Args:
+        draws: of each step, due or not.
+        start: steps before the first run.
+        stop: the last run's last step.
+        room: bytes that the numbers of a run may take, unless one step's take more.
+    """
+    a_step = sum(NUMBER * math.prod(draw.shape) for draw in draws)
+    length = max(1, room // max(1, a_step))
+    for before in range(start, stop, length):
+        yield before, min(before + length, stop)
+
+
+class Staged:
+    """The random numbers of some steps, drawn on the CPU and moved to the device in one piece a name.
+
+    Args:
+        draws: that the steps need.
+        seed: of the trial.
+        start: steps before the first of them.
+        stop: the last of them.
+        device: where the numbers are needed.
+        elsewhere: devices of the names that are needed somewhere else.
+    """
+
+    def __init__(
+        self,
+        draws: Sequence[Draw],
+        seed: int,
+        start: int,
+        stop: int,
+        device: torch.device,
+        elsewhere: Mapping[str, torch.device] = MappingProxyType({}),
+    ) -> None:
         self._rows: dict[str, dict[int, int]] = {}  # of each step in its tensor
         self._tensors: dict[str, torch.Tensor] = {}
         for draw in draws:
@@ -97,7 +133,7 @@ class Staged:
             if steps:
                 stacked = np.stack([draw.numbers(seed, step) for step in steps])
                 self._rows[draw.name] = {step: row for row, step in enumerate(steps)}
-                self._tensors[draw.name] = torch.from_numpy(stacked).to(device)
+                self._tensors[draw.name] = torch.from_numpy(stacked).to(elsewhere.get(draw.name, device))
 
     def at(self, step: int) -> dict[str, torch.Tensor]:
         """Return the tensors of one step, without those that it does not need."""

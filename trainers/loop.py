@@ -19,8 +19,8 @@ from torch import Tensor
 from trainers import data, evaluation, gan
 from trainers.checks import refusals
 from trainers.config import Environment, TrainConfig
-from trainers.draws import Staged, generator, numbers
-from trainers.environment import configure, describe
+from trainers.draws import Staged, blocks, generator, numbers
+from trainers.environment import configure, describe, placed
 from trainers.errors import ConfigError
 from trainers.game import Game, play
 from trainers.generate import IMAGE_DIMS, Floats, run, to_uint8
@@ -109,7 +109,7 @@ class Training:
         self._config = config
         self._device = configure(config)
         dataset = data.load(config.data)
-        self._train = torch.from_numpy(dataset.train).to(self._device)
+        self._train = placed(torch.from_numpy(dataset.train), self._device)
         self._is_image = len(dataset.shape) == IMAGE_DIMS
         objective: Objective | OwnGame = find("objective", config.objective.name).load_make()(config.objective)
         build = objective.build if isinstance(objective, OwnGame) else partial(gan.build, objective)
@@ -164,14 +164,16 @@ class Training:
         )
 
     def _play(self, start: int, stop: int) -> Rows:
-        staged = Staged(self._game.draws, self._config.seed, start, stop, self._device)
         self._signals.reset(stop - start)
-        for step in range(start + 1, stop + 1):
-            batch = staged.at(step)
-            batch["real"] = self._train[batch["index"]]
-            play(self._game, step, batch, partial(self._signals.put, step - start - 1))
-            if self._moves(step):
-                self._update_average()
+        draws, where = self._game.draws, {"index": self._train.device}
+        for before, last in blocks(draws, start, stop):
+            staged = Staged(draws, self._config.seed, before, last, self._device, where)
+            for step in range(before + 1, last + 1):
+                batch = staged.at(step)
+                batch["real"] = self._train[batch["index"]].to(self._device)
+                play(self._game, step, batch, partial(self._signals.put, step - start - 1))
+                if self._moves(step):
+                    self._update_average()
         return self._signals.rows()
 
     def _update_average(self) -> None:
