@@ -33,6 +33,7 @@ PENALTIES: dict[str, Fixed] = {
     "gradient_one_sided": {"penalty.name": "gradient_one_sided", "penalty.lambda": 1.0, "clip": None},
     "r1": {"penalty.name": "r1", "penalty.lambda": 0.1, "clip": None},
     "r2": {"penalty.name": "r2", "penalty.lambda": 0.1, "clip": None},
+    "r1_r2": {"penalty.name": "r1_r2", "penalty.lambda": 0.1, "clip": None},
     "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
 }
 PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics
@@ -89,7 +90,7 @@ STABLE: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("wasserstein",), ("clip", "gradient", "gradient_one_sided"), "Arjovsky 2017; Gulrajani 2017"),
     (("hinge",), ("spectral",), "Miyato 2018"),
     (("least_squares",), ("none", "gradient"), "Mao 2017; Kurach 2019"),
-    (("relativistic",), ("r1", "r2"), "Huang 2024"),
+    (("relativistic",), ("r1_r2",), "Huang 2024"),
     (("f_gan_kl", "f_gan_jensen_shannon", "f_gan_gan"), ("none",), "Nowozin 2016"),
     (("ebgan", "began", "vae"), ("none",), "Zhao 2017; Berthelot 2017; Kingma and Welling 2014"),
 )

@@ -3,7 +3,8 @@
 It trains each model 10 times with Adam, with a random learning rate, a random beta1 and a random standard deviation of
 the initial weights, on 100,000 points, 100 a batch. It tells none of the ranges: those here are the wide ones of Lucic
 et al. 2018. The default is what the paper's code has for such mixtures. Not searched, since it is no key of a network:
-the initial standard deviation. The learning rate is shared: `optim.lr_g` follows `optim.lr_d` unless it is set.
+the initial standard deviation. Both players move at once, as in that code; the network is the user's. The learning rate
+is shared: `optim.lr_g` follows `optim.lr_d` unless it is set.
 
 The paper counts modes without a single one of 10,000 samples: `evaluation.samples: 10000` draws as many.
 """
@@ -21,6 +22,7 @@ ALI_GRID25 = Space(
         "optim.name": "adam",
         "batch_size": 100,
         "n_critic": 1,
+        "updates": "simultaneous",
     },
     dims=(Float("optim.lr_d", 1e-5, 1e-2, log=True), Float("optim.beta1", 0.0, 0.999)),
     default={"optim.lr_d": 1e-4, "optim.beta1": 0.8},

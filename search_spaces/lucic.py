@@ -12,6 +12,10 @@ is `optim.lr_d` here and from which `optim.lr_g` follows unless it is set. What 
 * Whether D has batch normalisation is a dimension, so the network is fixed to one for images that has this choice:
   dcgan, where the study has InfoGAN's. With a penalty that is known not to be sound (Gulrajani et al. 2017, section 4),
   and `static_checks` warns instead of refusing.
+* BEGAN's D has batch normalisation in both halves or in none, as there.
+* The study's LSGAN compares the logistic of D's output with 0 and 1; `least_squares` compares the output itself.
+* Its images lie in [0, 1], here in [-1, 1], so that one lambda belongs to slopes of half the size; it adds 1e-4 under a
+  slope's root, and DRAGAN's points have one weight for all, and stay in [0, 1].
 * The VAE's prior is N(0, 1), which its KL term needs.
 """
 

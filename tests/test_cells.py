@@ -9,27 +9,29 @@ import pytest
 
 from benchmarks import cells
 from benchmarks.matrix import SETTING
-from pipeline import config
+from pipeline.config import load, train_config
+from trainers.checks import refusals
 from trainers.config import TrainConfig
 from trainers.loop import Training, train
+from trainers.registry import known
 
-# Every objective family, every penalty and every network once at least.
+# Every objective, every penalty and every network once at least.
 TRAINED = {
     "ring8": (
         "minimax+r1+mlp",
-        "wasserstein+clip+pacgan",
-        "loss_sensitive+gradient_one_sided+mlp",
+        "maximum_likelihood+clip+pacgan",
+        "loss_sensitive+gradient_one_sided+pacgan",
         "f_gan_pearson+dragan+pacgan",
-        "relativistic+r2+mlp",
+        "relativistic+r1_r2+pacgan",
         "vae+none+mlp",
     ),
     "digits": (
-        "non_saturating+none+mlp",
-        "hinge+spectral+dcgan",
+        "non_saturating+r2+mlp",
+        "hinge+spectral+resnet",
         "wasserstein+gradient+dcgan",
-        "least_squares+l2+pacgan",
+        "least_squares+l2+resnet",
         "ebgan+none+resnet",
-        "began+none+mlp",
+        "began+none+pacgan",
     ),
 }
 
@@ -37,7 +39,7 @@ TRAINED = {
 def training(data: str, cell: str, *sets: str) -> TrainConfig:
     """Return what `make matrix` trains in a cell."""
     options = {"study": "m", "data": data, "space": f"benchmarks.cells:{data.upper()}"}
-    return config.train_config(config.load(None, (*SETTING, *sets), options), {"space": cell}, seed=0)
+    return train_config(load(None, (*SETTING, *sets), options), {"space": cell}, seed=0)
 
 
 @pytest.mark.parametrize("data", cells.SPACES)
@@ -57,7 +59,9 @@ def test_every_two_of_the_objectives_the_penalties_and_the_networks_meet(data: s
     ("data", "cell"), [(data, branch.name) for data, space in cells.SPACES.items() for branch in space.branches]
 )
 def test_every_cell_can_be_built(data: str, cell: str):
-    Training(training(data, cell, "metrics=[]"), None)
+    config = training(data, cell, "metrics=[]")
+    assert refusals(config) == ()
+    Training(config, None)
 
 
 def test_who_calls_a_cell_stable():
@@ -81,8 +85,13 @@ def test_twelve_cells_train_for_200_steps(data: str, cell: str):
         assert math.isfinite(float(segment.samples.std()))
 
 
-def test_the_twelve_cells_hold_every_penalty_and_every_network():
+def test_the_twelve_cells_hold_every_objective_every_penalty_and_every_network():
     chosen = [cell.split("+") for some in TRAINED.values() for cell in some]
     assert len(chosen) == 12
+    for data, some in TRAINED.items():
+        assert set(some) <= {branch.name for branch in cells.SPACES[data].branches}
+    objectives = {"vae": {"objective.name": "vae"}} | cells.OBJECTIVES
+    used = {objectives[objective]["objective.name"] for objective, _, _ in chosen}
+    assert used == {variant.name for variant in known("objective")}
     assert {penalty for _, penalty, _ in chosen} == set(cells.PENALTIES)
     assert {network for _, _, network in chosen} == set(cells.IMAGES)

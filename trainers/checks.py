@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from trainers.config import TrainConfig
-from trainers.params.objectives import EnergyParams
 from trainers.stability.events import Event
 
 
@@ -32,6 +31,5 @@ def refusals(config: TrainConfig) -> tuple[Event, ...]:
 
 
 def _batch_norms(config: TrainConfig) -> list[str]:
-    """Return the settings that put batch statistics into D; an auto-encoder has a decoder, which is built as G is."""
-    keys = ["norm_d", "norm_g"] if isinstance(config.objective, EnergyParams) else ["norm_d"]
-    return [f"network.{key}" for key in keys if getattr(config.network, key, None) == "batch"]
+    """Return the settings that put batch statistics into D."""
+    return ["network.norm_d"] if getattr(config.network, "norm_d", None) == "batch" else []

@@ -55,7 +55,8 @@ class OptimConfig(Part):
     """One optimizer for each player; a beta of G that is not given is D's.
 
     Both learning rates follow `decay`, from step `decay_from` to the last one, to 0 (linear, cosine), or are multiplied
-    by `decay_factor` every `decay_every` steps. `weight_decay` is decoupled (Loshchilov and Hutter 2019).
+    by `decay_factor` every `decay_every` steps. `weight_decay` is decoupled (Loshchilov and Hutter 2019). RMSprop's
+    decay of squared gradients is `beta2`, and its steps are averaged with `beta1`; WGAN's code has 0.99 and 0.
     """
 
     name: Literal["adam", "rmsprop"] = "adam"
@@ -147,7 +148,9 @@ class TrainConfig(Part):
     updates: Literal["alternating", "simultaneous"] = "alternating"
     order: Literal["discriminator_first", "generator_first"] = "discriminator_first"
     fakes: Literal["fresh", "reused"] = Field("fresh", description="whether G's update draws latents of its own")
-    batches: Literal["separate", "mixed"] = Field("separate", description="real and fake, where D has batch statistics")
+    batches: Literal["separate", "mixed"] = Field(
+        "separate", description="real and fake of a D update, where D has batch statistics"
+    )
     pack: int = Field(1, ge=1, le=64, description="samples that D judges together (Lin et al. 2018)")
     labels: LabelsConfig = LabelsConfig()
     instance_noise: InstanceNoiseConfig = InstanceNoiseConfig()

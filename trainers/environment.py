@@ -12,7 +12,7 @@ import torch
 from trainers.config import Environment, TrainConfig
 from trainers.errors import ConfigError
 
-DATA_SHARE = 0.25  # of a GPU's memory: the networks and other trials need the rest
+DATA_SHARE = 0.25  # of a GPU's free memory: the networks and other trials need the rest
 
 
 def pick_device(config: TrainConfig) -> torch.device:
@@ -47,7 +47,7 @@ def placed(samples: torch.Tensor, device: torch.device, room: float | None = Non
     Args:
         samples: of a whole data set.
         device: of the training.
-        room: bytes that they may take there; by default a quarter of a GPU's memory, and all that a CPU maps.
+        room: bytes that they may take there; by default a quarter of what a GPU has free, and all that a CPU maps.
     """
     if room is None:
         room = _room(device)
@@ -57,7 +57,8 @@ def placed(samples: torch.Tensor, device: torch.device, room: float | None = Non
 def _room(device: torch.device) -> float:
     if device.type != "cuda":
         return math.inf
-    return DATA_SHARE * torch.cuda.get_device_properties(device).total_memory
+    free, _ = torch.cuda.mem_get_info(device)
+    return DATA_SHARE * free
 
 
 def describe(config: TrainConfig, device: torch.device) -> Environment:

@@ -26,6 +26,7 @@ class Player:
         every: steps between two updates, as a rule.
         signals: names of what one update reports, in order; `loss` returns them all but the gradient norm, the last.
         lazy: steps between two values of the signals that are rarer than the updates, by name.
+        late: steps before the first value of the signals that begin later, by name.
         loss: of a batch at a step, with its signals; it must not change any state but batch statistics.
         above: it moves only while its first signal is above this; None moves it always.
         before: run before each update, such as a new learning rate.
@@ -39,6 +40,7 @@ class Player:
     every: int = 1
     signals: tuple[str, ...]
     lazy: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
     loss: Loss
     above: float | None = None
     before: Callable[[int], None] = lambda _: None
@@ -46,7 +48,7 @@ class Player:
 
     def reports(self, name: str, step: int) -> bool:
         """Whether a signal of its own has a value at a step."""
-        return self.due(step) and step % self.lazy.get(name, 1) == 0
+        return self.due(step) and step % self.lazy.get(name, 1) == 0 and step > self.late.get(name, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +115,10 @@ def _move(player: Player, step: int, loss: Tensor) -> None:
         for weight, former in zip(weights, old, strict=True):
             weight.copy_(torch.where(moves, weight, former))
             for key, value in entries[weight].items():
+                if value.device != loss.device:
+                    continue  # RMSprop counts its steps on the host, and makes no use of the count
                 before = kept[weight].get(key, torch.zeros_like(value))  # an optimizer begins with zeros
-                value.copy_(torch.where(moves.to(value.device), value, before))
+                value.copy_(torch.where(moves, value, before))
 
 
 def _gradients(player: Player, batch: Batch, step: int) -> tuple[tuple[Tensor, ...], list[Tensor]]:

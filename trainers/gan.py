@@ -8,7 +8,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainers import networks, optimizers
 from trainers.config import TrainConfig
@@ -19,6 +18,7 @@ from trainers.labels import Labels
 from trainers.lens import Lens
 from trainers.memory import Earlier, Replay
 from trainers.networks.autoencoder import AutoEncoder
+from trainers.networks.batch import has_batch_norm, refuse_lone_rows
 from trainers.networks.initial import initialise
 from trainers.networks.stochastic import layers, reseed
 from trainers.objectives import Objective
@@ -92,7 +92,9 @@ class _Adversaries:
             nets = {
                 "generator": builders.generator(latent, self.shape),
                 "discriminator": AutoEncoder(
-                    builders.discriminator(self.shape, code), builders.generator(code, self.shape), self.objective.error
+                    builders.discriminator(self.shape, code),
+                    (builders.decoder or builders.generator)(code, self.shape),
+                    self.objective.error,
                 )
                 if energy
                 else builders.discriminator(self.lens.packed, 1),
@@ -100,7 +102,19 @@ class _Adversaries:
         for name, net in nets.items():
             initialise(net, self.config.seed, name, builders.init)
             net.to(self.device).train()
+        self._refuse(nets)
         return nets
+
+    def _refuse(self, nets: Mapping[str, nn.Module]) -> None:
+        config = self.config
+        refuse_lone_rows(nets.values(), config.batch_size)
+        # What checks.py cannot know before the networks of a user are built.
+        penalised = config.penalty.of_input_gradients and config.static_checks == "refuse"
+        if penalised and has_batch_norm(nets["discriminator"]):
+            raise ConfigError(
+                f"penalty {config.penalty.name} needs a discriminator without batch normalisation, but network "
+                f"{config.network.name} builds one with it; set static_checks to warn to train it all the same"
+            )
 
     @cached_property
     def g_due(self) -> Callable[[int], bool]:
@@ -177,6 +191,7 @@ class _Adversaries:
             weights=weights,
             signals=("d_loss", "logit_real", "logit_fake", *penalty.signals, *clipped, "grad_norm_d"),
             lazy=dict.fromkeys(penalty.signals, config.penalty.every),
+            late=dict.fromkeys(("logit_fake", *penalty.signals), self.objective.pretrain),
             loss=self._d_loss(weights),
             above=config.train_d_above,
             after=self._after_discriminator(weights),
@@ -187,8 +202,7 @@ class _Adversaries:
         objective, penalty, discriminate = self.objective, self.penalty, self.nets["discriminator"]
         lazy, clip = self.config.penalty.every, self.config.clip
         # A joint pass is faster, but batch statistics of real and fake together would tell D which is which.
-        normed = any(isinstance(module, _BatchNorm) for module in discriminate.modules())
-        joint = self.config.batches == "mixed" or not normed
+        joint = self.config.batches == "mixed" or not has_batch_norm(discriminate)
 
         def judged(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
             if not joint:
@@ -196,18 +210,20 @@ class _Adversaries:
             both = discriminate(torch.cat((real, fake)))
             return both[: len(real)], both[len(real) :]
 
+        def clipped() -> dict[str, Tensor]:
+            return {} if clip is None else {"clip_share": clip_share(weights, clip)}
+
         def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            if step <= objective.pretrain:
+                on_real = discriminate(self.lens(batch["real"], "real", batch, step))
+                return on_real.mean(), dict.fromkeys(("d_loss", "logit_real"), on_real.detach().mean()) | clipped()
             real, fake = self._shown(batch, step)
             on_real, on_fake = judged(real, fake)
             adversarial = self.labels.d_loss(on_real, on_fake, real, fake, batch)
-            if step <= objective.pretrain:
-                adversarial = on_real.mean()
-            signals = {"d_loss": adversarial.detach()}
+            signals = clipped() | {"d_loss": adversarial.detach()}
             signals |= {"logit_real": on_real.detach().mean(), "logit_fake": on_fake.detach().mean()}
             if objective.after is not None:
                 self.said["real"], self.said["fake"] = on_real.detach(), on_fake.detach()
-            if clip is not None:
-                signals["clip_share"] = clip_share(weights, clip)
             if step % lazy:
                 return adversarial, signals
             term, more = penalty.term(discriminate, real, fake, batch)
@@ -224,7 +240,7 @@ class _Adversaries:
         with torch.no_grad():
             fake = self.fakes(self.plays("generator", step), "d", batch)
             if self.replay is not None:
-                fake = self.replay.mix(fake, batch, step)
+                fake = self.replay.mix(fake, batch, step - self.objective.pretrain)
         return self.lens(batch["real"], "real", batch, step), self.lens(fake, "d", batch, step)
 
     def _after_discriminator(self, weights: list[Tensor]) -> Callable[[int], None]:

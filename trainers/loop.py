@@ -124,6 +124,7 @@ class Training:
         self._signals = Signals(self._game, (*gan.SIGNALS, *own), self._device)
         self._detectors = _detectors(config)
         self._d_floor = objective.d_floor
+        self._reach = _reach(config)
         self._tail: Rows = np.empty((0, len(self._signals.names)), dtype=np.float32)
 
     def resume(self, state: TrainState) -> None:
@@ -177,7 +178,7 @@ class Training:
         return self._signals.rows()
 
     def _update_average(self) -> None:
-        """Average parameters exponentially (Karras et al. 2018, section 3); copy buffers."""
+        """Average parameters exponentially (Karras et al. 2018, appendix A.1); copy buffers."""
         with torch.no_grad():
             torch._foreach_lerp_(*self._parameters, 1 - self._config.ema)
             for mine, new in self._buffers:
@@ -187,8 +188,7 @@ class Training:
         seen = np.concatenate((self._tail, rows))
         window = self._signals.window(seen, stop, start, self._d_floor)
         found = [event for detect in self._detectors if (event := detect(window)) is not None]
-        reach = max((params.window for params in self._config.stability.values()), default=1)
-        self._tail = seen[max(0, len(seen) - reach) :]
+        self._tail = seen[max(0, len(seen) - self._reach) :]
         return tuple(sorted(found, key=lambda event: event.step))
 
     def _sample(self) -> Floats:
@@ -218,6 +218,13 @@ class Training:
 def _detectors(config: TrainConfig) -> list[Detector]:
     chosen = [params for params in config.stability.values() if params.action != "off"]
     return [find("detector", params.name).load_make()(params) for params in chosen]
+
+
+def _reach(config: TrainConfig) -> int:
+    """Return the steps that detectors look back on; while a critic warms up, G's updates are further apart."""
+    longest = max((params.window for params in config.stability.values()), default=1)
+    warms = config.warmup.updates or config.warmup.again_every
+    return longest * (max(1, math.ceil(config.warmup.n_critic / config.n_critic)) if warms else 1)
 
 
 def _paired(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

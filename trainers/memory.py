@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,13 @@ from torch import nn
 
 from trainers.config import ReplayConfig, SwapConfig
 from trainers.draws import Draw
+from trainers.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+LARGEST = 2**30  # bytes of a memory
 
 
 class Replay(nn.Module):
@@ -28,6 +32,9 @@ class Replay(nn.Module):
         config: its size and the share.
         rows: samples that D sees in an update.
         shape: of one sample.
+
+    Raises:
+        ConfigError: it would be larger than a checkpoint should be.
     """
 
     kept: Tensor
@@ -36,6 +43,11 @@ class Replay(nn.Module):
         super().__init__()
         self.count = max(1, min(round(config.share * rows), config.size))
         self.size = config.size
+        if (kept := self.size * math.prod(shape) * 4) > LARGEST:
+            raise ConfigError(
+                f"replay.size must keep at most {LARGEST // 2**20} MiB of samples, which every checkpoint holds, but "
+                f"{self.size} samples of {math.prod(shape)} numbers take {kept // 2**20} MiB"
+            )
         self.register_buffer("kept", torch.zeros(config.size, *shape))
         self._fresh: Tensor | None = None
         self._places: Tensor | None = None

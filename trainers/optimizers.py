@@ -17,8 +17,8 @@ def _adam(weights: Sequence[Tensor], lr: float, beta1: float, beta2: float) -> t
 
 
 def _rmsprop(weights: Sequence[Tensor], lr: float, beta1: float, beta2: float) -> torch.optim.Optimizer:
-    # The decay of the squared gradient is beta2's role; RMSprop has no first moment, so beta1 is its momentum.
-    return torch.optim.RMSprop(weights, lr=lr, alpha=beta2, momentum=beta1)
+    # torch sums up momentum, to steps of lr / (1 - beta1) in the long run; averaged, beta1 means what it does to Adam.
+    return torch.optim.RMSprop(weights, lr=lr * (1 - beta1), alpha=beta2, momentum=beta1)
 
 
 _OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], float, float, float], torch.optim.Optimizer]] = {
@@ -67,11 +67,13 @@ def _before(
     if optim.decay == "none" and optim.weight_decay == 0:
         return lambda _: None
 
+    full: float = made.param_groups[0]["lr"]
+
     def before(step: int) -> None:
-        now = lr * rate(optim, step, steps)
-        made.param_groups[0]["lr"] = now
+        share = rate(optim, step, steps)
+        made.param_groups[0]["lr"] = full * share  # a resumed optimizer has new groups
         if optim.weight_decay:
             with torch.no_grad():
-                torch._foreach_mul_(list(weights), 1 - now * optim.weight_decay)
+                torch._foreach_mul_(list(weights), 1 - lr * share * optim.weight_decay)
 
     return before

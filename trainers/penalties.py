@@ -16,6 +16,7 @@ from trainers.params.penalties import (
     L2PenaltyParams,
     OneSidedPenaltyParams,
     R1PenaltyParams,
+    R1R2PenaltyParams,
     R2PenaltyParams,
     WeightedPenaltyParams,
 )
@@ -75,12 +76,20 @@ def _half(squared: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
     return squared / 2
 
 
+def _whole(squared: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    return squared
+
+
 def _real(real: Tensor, _fake: Tensor, _batch: Batch) -> Tensor:
     return real
 
 
 def _fake(_real: Tensor, fake: Tensor, _batch: Batch) -> Tensor:
     return fake
+
+
+def _both(real: Tensor, fake: Tensor, _batch: Batch) -> Tensor:
+    return torch.cat((real, fake))
 
 
 def _between(real: Tensor, fake: Tensor, batch: Batch) -> Tensor:
@@ -139,6 +148,11 @@ def make_r1(params: R1PenaltyParams) -> Penalty:
 def make_r2(params: R2PenaltyParams) -> Penalty:
     """Return lambda / 2 E[|grad D|^2] on generated samples (Mescheder 2018, eq. 10)."""
     return _of_slopes(params, points=_fake, cost=_half)
+
+
+def make_r1_r2(params: R1R2PenaltyParams) -> Penalty:
+    """Return lambda / 2 (E[|grad D|^2] on real + E[|grad D|^2] on generated samples) (Huang 2024, section 2)."""
+    return _of_slopes(params, points=_both, cost=_whole)  # a mean over both parts is half the sum of their means
 
 
 def make_dragan(params: DraganPenaltyParams) -> Penalty:

@@ -112,6 +112,12 @@ PENALTIES = (
         "trainers.params.penalties:R2PenaltyParams",
     ),
     Row(
+        "r1_r2",
+        "zero-centred gradient penalty on real and on generated samples (Huang et al. 2024)",
+        "trainers.penalties:make_r1_r2",
+        "trainers.params.penalties:R1R2PenaltyParams",
+    ),
+    Row(
         "dragan",
         "two-sided gradient penalty around real samples (Kodali et al. 2017)",
         "trainers.penalties:make_dragan",

@@ -14,6 +14,7 @@ from trainers.config import AugmentConfig, LabelsConfig, TrainConfig
 from trainers.draws import Draw
 from trainers.errors import ConfigError
 from trainers.game import Batch, Game, Player
+from trainers.networks.batch import refuse_lone_rows
 from trainers.networks.initial import initialise
 from trainers.networks.stochastic import layers, reseed
 from trainers.objectives import OwnGame
@@ -48,6 +49,7 @@ def _refuse(config: TrainConfig) -> None:
     """Refuse what would have no effect, since there is no D and one player moves at each step."""
     settings = (
         ("latent.prior", config.latent.prior, "normal"),
+        ("optim.lr_d", config.optim.lr_d, config.optim.lr_g),
         ("penalty", config.penalty.name, "none"),
         ("clip", config.clip, None),
         ("n_critic", config.n_critic, 1),
@@ -81,6 +83,7 @@ def _networks(config: TrainConfig, shape: tuple[int, ...], device: torch.device)
     for name, net in nets.items():
         initialise(net, config.seed, name, builders.init)
         net.to(device).train()
+    refuse_lone_rows(nets.values(), config.batch_size)
     return nets
 
 
@@ -122,7 +125,7 @@ class _AutoEncoding:
         decoded = self.nets["generator"](mean + exp(log_variance / 2) * batch["noise"])
         reconstruction = gaussian_nll(decoded, batch["real"], self.params.sigma)
         divergence = kl_to_prior(mean, log_variance)
-        value = reconstruction + self.params.beta * divergence
+        value = (reconstruction + self.params.beta * divergence) / batch["real"][0].numel()
         signals = {"g_loss": value, "reconstruction": reconstruction, "kl": divergence}
         return value, {name: signal.detach() for name, signal in signals.items()}
 

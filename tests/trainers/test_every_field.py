@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.fakes.trainings import DCGAN, bits, run, tiny
+from tests.fakes.trainings import DCGAN, run, tiny
 from trainers.config import TrainConfig
+from trainers.history import to_bytes
 
 IMAGES = DCGAN["data"]
 VARIANTS = ("data", "objective", "network", "penalty", "stability")  # fields that hold a variant: looked at below
@@ -81,7 +82,8 @@ def changed(base: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def trained(changes: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    return bits(run(tiny(**changes)))
+    """Return what was measured and what was drawn; a checkpoint has memories, which differ even if unread."""
+    return [(s.stop, to_bytes(s.history), s.scores, s.pictured()) for s in run(tiny(**changes))]
 
 
 def test_every_field_is_looked_at() -> None:

@@ -8,6 +8,7 @@ from tests.fakes.trainings import DCGAN, run, state_of, tiny
 from trainers import data, gan
 from trainers.config import ReplayConfig, SwapConfig
 from trainers.draws import Staged
+from trainers.errors import ConfigError
 from trainers.game import play
 from trainers.memory import Earlier, Replay
 from trainers.registry import find
@@ -245,3 +246,9 @@ def test_d_is_shown_the_earlier_generators_samples_in_each_step_of_a_swap_and_in
         if swapped(config, step):
             assert said["copied"] != pytest.approx(said["current"], rel=1e-4)
         move(second, batch, step)
+
+
+def test_a_memory_that_no_checkpoint_should_hold_is_refused():
+    Replay(ReplayConfig(size=2**16), 4, (64, 64))
+    with pytest.raises(ConfigError, match=r"replay.size must keep at most 1024 MiB .* 65537 samples of 4096 numbers"):
+        Replay(ReplayConfig(size=2**16 + 1), 4, (64, 64))

@@ -25,6 +25,7 @@ from trainers.objectives import (
 )
 
 CASES = adversarial()
+UNWATCHED = ("ebgan", "loss_sensitive")  # bounded from below, but at the bound D still teaches G
 FLOORS = {  # of D's loss; every other objective has none
     "non_saturating": 0.0,
     "minimax": 0.0,
@@ -32,8 +33,6 @@ FLOORS = {  # of D's loss; every other objective has none
     "least_squares": 0.0,
     "hinge": 0.0,
     "relativistic": 0.0,
-    "ebgan": 0.0,
-    "loss_sensitive": 0.0,
     "squared_hellinger": -2.0,
     "jensen_shannon": -2 * math.log(2),
     "gan": 0.0,
@@ -53,8 +52,6 @@ def said(losses, real, fake, margin=0.25):
 
 
 def floor_of(case):
-    if case.get("pretrain") or case.get("gamma"):
-        return None
     return FLOORS.get(case.get("divergence", case["name"]))
 
 
@@ -119,8 +116,6 @@ logit = st.floats(-1e4, 1e4, width=32)
 @given(pairs=st.lists(st.tuples(logit, logit), min_size=1, max_size=8))
 def test_d_loss_is_never_below_its_floor(case, pairs):
     losses = make(**case)
-    if losses.says == "energy":
-        pairs = [(abs(real), abs(fake)) for real, fake in pairs]
     real, fake = zip(*pairs, strict=True)
     of_d, _ = said(losses, column(*real), column(*fake))
     assert losses.d_loss(**of_d).item() >= losses.d_floor - 1e-6
@@ -132,13 +127,13 @@ def test_the_floor_is_reached_where_d_wins_and_is_none_where_there_is_none(case)
     assert losses.d_floor == (None if floor is None else pytest.approx(floor))
     if floor is None:
         return
-    wins = {"least_squares": (case.get("b", 1), case.get("a", 0)), "ebgan": (0, 100), "loss_sensitive": (-100, 100)}
-    real, fake = wins.get(case["name"], (100, -100))
+    least_squares = case["name"] == "least_squares"
+    real, fake = (case.get("b", 1), case.get("a", 0)) if least_squares else (100, -100)
     of_d, _ = said(losses, column(real), column(fake))
     assert losses.d_loss(**of_d).item() == pytest.approx(floor, abs=1e-6)
 
 
-UNBOUNDED = [case for case in CASES if floor_of(case) is None and not case.get("pretrain")]
+UNBOUNDED = [case for case in CASES if floor_of(case) is None and case["name"] not in UNWATCHED]
 
 
 @pytest.mark.parametrize("case", UNBOUNDED, ids=label)

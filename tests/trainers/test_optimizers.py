@@ -87,7 +87,7 @@ class Adam:
 
 
 class RmsProp:
-    """Tieleman and Hinton 2012, with torch's place of epsilon, and its momentum."""
+    """Tieleman and Hinton 2012, with torch's place of epsilon; its steps are averaged exponentially."""
 
     def __init__(self, start, beta1, beta2):
         self.x, self.v, self.b = start.copy(), 0, 0
@@ -96,7 +96,7 @@ class RmsProp:
     def step(self, g, lr, decay):
         self.x = self.x - lr * decay * self.x
         self.v = self.beta2 * self.v + (1 - self.beta2) * g**2
-        self.b = self.beta1 * self.b + g / (np.sqrt(self.v) + 1e-8)
+        self.b = self.beta1 * self.b + (1 - self.beta1) * g / (np.sqrt(self.v) + 1e-8)
         self.x = self.x - lr * self.b
 
 

@@ -11,7 +11,7 @@ from trainers.penalties import Penalty, clip_share, clip_weights, root, squared_
 from trainers.registry import Params, find
 
 ROWS, SHAPE = 6, (2, 3, 3)
-OF_SLOPES = ("gradient", "gradient_one_sided", "r1", "r2", "dragan")
+OF_SLOPES = ("gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan")
 WEIGHTED = (*OF_SLOPES, "l2")
 
 
@@ -41,6 +41,8 @@ def of(made, discriminator, real, fake, drawn):
 
 def points_of(name, real, fake, drawn):
     """Return where a penalty looks, worked out sample by sample."""
+    if name == "r1_r2":
+        return np.concatenate((real, fake))
     if name in ("r1", "r2"):
         return real if name == "r1" else fake
     found = []
@@ -55,6 +57,8 @@ def points_of(name, real, fake, drawn):
 
 
 def cost_of(name, norms):
+    if name == "r1_r2":
+        return norms[: len(norms) // 2] ** 2 / 2 + norms[len(norms) // 2 :] ** 2 / 2
     if name in ("r1", "r2"):
         return norms**2 / 2
     return np.maximum(0, norms - 1) ** 2 if name == "gradient_one_sided" else (norms - 1) ** 2
@@ -97,7 +101,8 @@ def symmetric(size, scale):
 def test_a_penalty_is_its_formula_on_a_quadratic_function(name, scale, shape):
     real, fake, drawn = inputs(shape)
     matrix = symmetric(int(np.prod(shape)), scale)
-    norms = np.linalg.norm(2 * points_of(name, real, fake, drawn).reshape(ROWS, -1) @ matrix, axis=1)
+    points = points_of(name, real, fake, drawn)
+    norms = np.linalg.norm(2 * points.reshape(len(points), -1) @ matrix, axis=1)
     term, signals = of(penalty(name, **{"lambda": 3.0}), Quadratic(matrix), real, fake, drawn)
     assert term.item() == pytest.approx(3 * cost_of(name, norms).mean(), rel=1e-9, abs=1e-12)
     assert signals["penalty"].item() == term.item()
@@ -110,6 +115,7 @@ EXPECTED = {  # at slopes of 1/2 and of 5, lambda 2
     "gradient_one_sided": (0, 32),
     "r1": (0.25, 25),
     "r2": (0.25, 25),
+    "r1_r2": (0.5, 50),
     "dragan": (0.5, 32),
 }
 
@@ -208,7 +214,7 @@ def test_the_order_of_the_batch_does_not_matter(name):
         ("gradient", {"mix": (7,)}),
         ("gradient_one_sided", {"mix": (7,)}),
         ("dragan", {"mix": (7,), "perturbation": (7, 4, 5)}),
-        *((name, {}) for name in ("r1", "r2", "l2")),
+        *((name, {}) for name in ("r1", "r2", "r1_r2", "l2")),
     ],
 )
 def test_it_asks_for_numbers_of_the_unit_interval_at_the_steps_at_which_it_is_due(name, shapes):

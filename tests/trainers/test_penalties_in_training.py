@@ -10,7 +10,7 @@ from trainers.draws import Staged
 from trainers.game import total_norm
 from trainers.registry import find, known
 
-OF_SLOPES = ("gradient", "gradient_one_sided", "r1", "r2", "dragan")
+OF_SLOPES = ("gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan")
 WEIGHTED = (*OF_SLOPES, "l2")
 
 

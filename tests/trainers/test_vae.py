@@ -96,24 +96,36 @@ def test_the_loss_of_a_batch_is_worked_out_from_its_networks():
     divergence = ((mean**2 + np.exp(log_variance) - 1 - log_variance) / 2).sum(1).mean()
     assert signals["reconstruction"].item() == pytest.approx(reconstruction, rel=1e-5)
     assert signals["kl"].item() == pytest.approx(divergence, rel=1e-5)
-    assert value.item() == signals["g_loss"].item() == pytest.approx(reconstruction + 0.25 * divergence, rel=1e-5)
+    assert value.item() == signals["g_loss"].item() == pytest.approx((reconstruction + 0.25 * divergence) / 2, rel=1e-5)
 
 
 def test_its_signals_have_columns_and_those_of_a_discriminator_are_empty():
     segments = run(config_of())
     assert set(column(segments, "d_loss")) == set(column(segments, "logit_real")) == {None}
     loss, parts, kl = (np.array(column(segments, name)) for name in ("g_loss", "reconstruction", "kl"))
-    np.testing.assert_allclose(loss, parts + kl, rtol=1e-5)
+    np.testing.assert_allclose(loss, (parts + kl) / 2, rtol=1e-5)  # of two numbers a sample
     assert None not in column(segments, "grad_norm_g")
 
 
+def test_its_gradients_do_not_grow_with_the_image():
+    """Lucic et al.'s setting on 28 x 28 pixels, for longer than the window of `exploding_gradient`."""
+    network = {"name": "dcgan", "features": 4}
+    rates = {"lr_d": 5e-5, "lr_g": 5e-5}
+    config = config_of(data="polygons", network=network, optim=rates, batch_size=16, steps=60, segment_steps=60)
+    (segment,) = run(config)
+    assert segment.events == ()
+    assert max(column([segment], "grad_norm_g")) < 50
+
+
 def test_it_learns():
-    config = config_of(network={"name": "mlp", "width": 16}, optim={"lr_g": 0.01}, batch_size=32, steps=80)
+    config = config_of(
+        network={"name": "mlp", "width": 16}, optim={"lr_d": 0.01, "lr_g": 0.01}, batch_size=32, steps=80
+    )
     losses = np.array(column(run(config), "g_loss"))
-    assert losses[-20:].mean() < losses[:20].mean() - 0.5
+    assert losses[-20:].mean() < losses[:20].mean() - 0.25
 
 
-@pytest.mark.parametrize("variant", [DCGAN, {"train_g_above": 5.0}, {"network": {"name": "mlp", "norm_g": "batch"}}])
+@pytest.mark.parametrize("variant", [DCGAN, {"train_g_above": 2.5}, {"network": {"name": "mlp", "norm_g": "batch"}}])
 def test_it_is_resumed_to_the_same_bits(variant):
     config = config_of(**variant)
     straight = run(config)
@@ -152,6 +164,7 @@ def test_noise_within_the_decoder_has_a_key_of_its_own():
     ("change", "named"),
     [
         ({"latent": {"size": 3, "prior": "uniform"}}, "latent.prior must be normal"),
+        ({"optim": {"lr_d": 0.1, "lr_g": 0.2}}, "optim.lr_d must be 0.2"),
         ({"penalty": "gradient"}, "penalty must be none"),
         ({"clip": 0.1}, "clip must be null"),
         ({"n_critic": 2}, "n_critic must be 1"),

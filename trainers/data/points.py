@@ -30,7 +30,7 @@ def make_swiss_roll(params: Params) -> Dataset:
 def make_gaussian_1200d(params: Params) -> Dataset:
     """Return 10 Gaussians of 700 dimensions that lie in 1,200: 10,000 points to train on, 2,000 held out.
 
-    After Srivastava et al. 2017 (VEEGAN, section 5.1) in these three numbers alone. Its means, its spread and how it
+    After Srivastava et al. 2017 (VEEGAN) in these three numbers alone. Its means, its spread and how it
     embeds are not known to us; here means and noise are N(0, I) in the first 700 coordinates and the others are 0, so
     that means are some 37 apart, and points 26 from their own.
     """

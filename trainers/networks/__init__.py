@@ -21,6 +21,7 @@ class Networks:
         generator: (latent size, sample shape) to a module from [batch, latent] to [batch, *shape]; images in [-1, 1].
         discriminator: (sample shape, outputs) to a module from [batch, *shape] to [batch, outputs]. A pack of m samples
             is one with m times the channels, or numbers.
+        decoder: as `generator`, from a code: the other half of a D that is an auto-encoder; None builds a generator.
         init: how weights are drawn: "he" (He et al. 2015, for leaky slopes of 0.2), "normal" N(0, 0.02^2) (Radford et
             al. 2015) or "orthogonal" with gain 1 (Saxe et al. 2014).
     """
@@ -28,6 +29,7 @@ class Networks:
     generator: Callable[[int, tuple[int, ...]], nn.Module]
     discriminator: Callable[[tuple[int, ...], int], nn.Module]
     init: Init
+    decoder: Callable[[int, tuple[int, ...]], nn.Module] | None = None
 
 
 def load(params: Params) -> Networks:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AutoEncoder(nn.Module):
-    """D(x) = the mean over x's numbers of |x - decode(encode(x))|^p (Zhao et al. 2017, eq. 5; Berthelot et al. 2017).
+    """D(x) = the mean over x's numbers of |x - decode(encode(x))|^p (Zhao et al. 2017; Berthelot et al. 2017).
 
     Args:
         encoder: from [batch, *shape] to a code [batch, code].

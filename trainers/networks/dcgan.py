@@ -7,7 +7,17 @@ from functools import partial
 from torch import nn
 
 from trainers.networks import Networks
-from trainers.networks.layers import activation, discriminator_of, from_latent, halvings, hidden, image_norm, shares_of
+from trainers.networks.layers import (
+    UNNORMED,
+    activation,
+    as_decoder,
+    from_latent,
+    halvings,
+    hidden,
+    image_norm,
+    shares_of,
+    spectrally,
+)
 from trainers.params.networks import DcganParams
 
 
@@ -21,7 +31,7 @@ def _doubling(params: DcganParams, inputs: int, outputs: int, *, bias: bool) -> 
 def _generator(params: DcganParams, latent: int, shape: tuple[int, ...]) -> nn.Module:
     size, count = halvings("dcgan", shape)
     shares = shares_of(latent, count + 1, params)
-    channels, bias = params.features * 2 ** (count - 1), params.norm_g == "none"
+    channels, bias = params.features * 2 ** (count - 1), params.norm_g in UNNORMED
     layers: list[nn.Module] = [nn.Unflatten(1, (shares[0], 1, 1))]
     layers += [nn.ConvTranspose2d(shares[0], channels, size, bias=bias)]
     stages: list[list[nn.Module]] = []
@@ -51,11 +61,18 @@ def _discriminator(params: DcganParams, shape: tuple[int, ...], outputs: int) ->
     for _ in range(count - 1):
         layers += _halving(params, channels, channels * 2, params.norm_d)
         channels *= 2
-    return discriminator_of([*layers, nn.Conv2d(channels, outputs, size), nn.Flatten()], params.norm_d)
+    return spectrally(nn.Sequential(*layers, nn.Conv2d(channels, outputs, size), nn.Flatten()), params.norm_d)
+
+
+def _decoder(params: DcganParams, code: int, shape: tuple[int, ...]) -> nn.Module:
+    return spectrally(_generator(as_decoder(params), code, shape), params.norm_d)
 
 
 def make(params: DcganParams) -> Networks:
     """Return builders without hidden linear layers; no norm in G's last and in D's first layer."""
     return Networks(
-        generator=partial(_generator, params), discriminator=partial(_discriminator, params), init=params.init
+        generator=partial(_generator, params),
+        discriminator=partial(_discriminator, params),
+        decoder=partial(_decoder, params),
+        init=params.init,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -13,12 +13,16 @@ from trainers.errors import ConfigError
 from trainers.networks.initial import SLOPE, WEIGHTED
 from trainers.networks.spectral import spectral
 from trainers.networks.stochastic import Dropout, Noise
-from trainers.params.networks import NetworkParams
+from trainers.params.networks import DcganParams, MlpParams, NetworkParams, ResnetParams
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+NormedParams = TypeVar("NormedParams", MlpParams, DcganParams, ResnetParams)
+
+UNRANDOM = {"split_latent": False, "noise": "none", "dropout": 0.0}  # parameters of a network that is a function
+UNNORMED = ("none", "spectral")  # no norm of activations: a layer has a bias of its own
 IMAGE_DIMS = 3  # channels, height, width
 SMALLEST = 4  # side from which a generator starts, and to which a discriminator comes
 
@@ -153,13 +157,17 @@ def shaped(shape: tuple[int, ...]) -> list[nn.Module]:
     return [nn.Unflatten(1, shape), *([nn.Tanh()] if len(shape) == IMAGE_DIMS else [])]
 
 
-def discriminator_of(layers: Sequence[nn.Module], norm: str) -> nn.Module:
-    """Return a discriminator; where `norm` is "spectral", every layer's weight is normalised (Miyato et al. 2018)."""
-    made = nn.Sequential(*layers)
+def spectrally(network: nn.Module, norm: str) -> nn.Module:
+    """Return a network of D; where `norm` is "spectral", every layer's weight is normalised (Miyato et al. 2018)."""
     if norm == "spectral":
-        for layer in [module for module in made.modules() if isinstance(module, WEIGHTED)]:
+        for layer in [module for module in network.modules() if isinstance(module, WEIGHTED)]:
             spectral(layer)
-    return made
+    return network
+
+
+def as_decoder(params: NormedParams) -> NormedParams:
+    """Return the parameters with which a generator is D's decoder: with D's norm, and without random numbers."""
+    return params.model_copy(update={"norm_g": params.norm_d, **UNRANDOM})
 
 
 def halvings(network: str, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -8,7 +8,16 @@ from functools import partial
 from torch import nn
 
 from trainers.networks import Networks
-from trainers.networks.layers import activation, discriminator_of, flat_norm, from_latent, hidden, shaped, shares_of
+from trainers.networks.layers import (
+    activation,
+    as_decoder,
+    flat_norm,
+    from_latent,
+    hidden,
+    shaped,
+    shares_of,
+    spectrally,
+)
 from trainers.params.networks import MlpParams
 
 
@@ -31,11 +40,18 @@ def _discriminator(params: MlpParams, shape: tuple[int, ...], outputs: int) -> n
         layer = nn.Linear(size, params.width, bias=norm != "batch")  # a batch norm takes a bias away again
         layers += [layer, *flat_norm(norm, params.width), activation(params.activation)]
         size = params.width
-    return discriminator_of([*layers, nn.Linear(size, outputs)], params.norm_d)
+    return spectrally(nn.Sequential(*layers, nn.Linear(size, outputs)), params.norm_d)
+
+
+def _decoder(params: MlpParams, code: int, shape: tuple[int, ...]) -> nn.Module:
+    return spectrally(_generator(as_decoder(params), code, shape), params.norm_d)
 
 
 def make(params: MlpParams) -> Networks:
     """Return builders of `depth` hidden layers of `width` units; images pass through tanh at the end."""
     return Networks(
-        generator=partial(_generator, params), discriminator=partial(_discriminator, params), init=params.init
+        generator=partial(_generator, params),
+        discriminator=partial(_discriminator, params),
+        decoder=partial(_decoder, params),
+        init=params.init,
     )

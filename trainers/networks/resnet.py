@@ -8,18 +8,18 @@ from torch import nn
 
 from trainers.networks import Networks
 from trainers.networks.layers import (
+    UNNORMED,
     GlobalSum,
     Residual,
-    discriminator_of,
+    as_decoder,
     from_latent,
     halvings,
     hidden,
     image_norm,
     shares_of,
+    spectrally,
 )
 from trainers.params.networks import ResnetParams
-
-UNNORMED = ("none", "spectral")  # norms of activations have biases of their own
 
 
 def _conv(inputs: int, outputs: int, *, bias: bool) -> nn.Module:
@@ -75,11 +75,18 @@ def _discriminator(params: ResnetParams, shape: tuple[int, ...], outputs: int) -
         layers.append(_block(params, channels, channels * 2))
         channels *= 2
     layers.append(_block(params, channels, channels))
-    return discriminator_of([*layers, nn.ReLU(), GlobalSum(), nn.Linear(channels, outputs)], params.norm_d)
+    return spectrally(nn.Sequential(*layers, nn.ReLU(), GlobalSum(), nn.Linear(channels, outputs)), params.norm_d)
+
+
+def _decoder(params: ResnetParams, code: int, shape: tuple[int, ...]) -> nn.Module:
+    return spectrally(_generator(as_decoder(params), code, shape), params.norm_d)
 
 
 def make(params: ResnetParams) -> Networks:
     """Return builders whose channels double with each halving of the image, as in Miyato's for 128x128 pixels."""
     return Networks(
-        generator=partial(_generator, params), discriminator=partial(_discriminator, params), init=params.init
+        generator=partial(_generator, params),
+        discriminator=partial(_discriminator, params),
+        decoder=partial(_decoder, params),
+        init=params.init,
     )

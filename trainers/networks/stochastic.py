@@ -28,8 +28,7 @@ MIX = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:
-    shifted: Tensor = (words >> bits) & (2 ** (64 - bits) - 1)  # torch's shift of an int64 keeps the sign
-    return shifted
+    return (words >> bits).bitwise_and_(2 ** (64 - bits) - 1)  # torch's shift of an int64 keeps the sign
 
 
 def uniform(key: Tensor, shape: Sequence[int]) -> Tensor:
@@ -39,12 +38,12 @@ def uniform(key: Tensor, shape: Sequence[int]) -> Tensor:
         key: int64, a scalar on the device.
         shape: of what is returned.
     """
-    count = torch.arange(1, math.prod(shape) + 1, dtype=torch.int64, device=key.device)
-    words = key + count * GAMMA
-    words = (words ^ _shifted(words, 30)) * MIX[0]
-    words = (words ^ _shifted(words, 27)) * MIX[1]
-    words = words ^ _shifted(words, 31)
-    unit: Tensor = (_shifted(words, 41).float() + 0.5) * 2.0**-23
+    words = torch.arange(1, math.prod(shape) + 1, dtype=torch.int64, device=key.device)
+    words.mul_(GAMMA).add_(key)  # in place: layers are large, and a word takes twice the room of a number
+    words.bitwise_xor_(_shifted(words, 30)).mul_(MIX[0])
+    words.bitwise_xor_(_shifted(words, 27)).mul_(MIX[1])
+    words.bitwise_xor_(_shifted(words, 31))
+    unit: Tensor = _shifted(words, 41).float().add_(0.5).mul_(2.0**-23)
     return unit.view(*shape)
 
 

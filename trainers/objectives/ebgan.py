@@ -43,7 +43,7 @@ def make(params: EbganParams) -> Objective:
     """Return the energy-based objective; D's loss is E(x) + max(0, margin - E(G(z))) (Zhao 2017, eq. 1).
 
     The energy is the mean of squared errors, not the paper's norm. At the equilibrium D's loss is the margin (theorem
-    1); it is 0 where D has won. With pre-training it has no floor to be watched: there it falls to 0 as it should.
+    1). It has no floor to be watched: near 0 the fakes' energies are above the margin, and still teach G.
     """
 
     def as_fake(energy: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
@@ -53,7 +53,7 @@ def make(params: EbganParams) -> Objective:
         return params.pull_away * pulling_away(code)
 
     return replace(
-        separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=None if params.pretrain else 0.0),
+        separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=None),
         says="energy",
         code=params.code,
         error=2,

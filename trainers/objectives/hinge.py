@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def as_real(logits: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
-    """Return max(0, 1 - f(x)) (Lim and Ye 2017; Miyato 2018, eq. 16, without a factor 1/2).
+    """Return max(0, 1 - f(x)) (Lim and Ye 2017; Miyato 2018, eq. 16).
 
     D's loss is 2 where D cannot tell, 2 - 2 TV(p, q) where it is optimal, with TV half the L1 distance, and 0 where it
     has won.

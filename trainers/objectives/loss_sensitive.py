@@ -20,8 +20,8 @@ def make(params: LossSensitiveParams) -> Objective:
     L is D's output, the higher the less real; Delta is the L1 distance of the pair, a constant for both players. The
     paper weighs the second term by 1 / gamma instead of the first by gamma, and has tau = 1.
 
-    Without the first term D's loss is at least tau E Delta where both distributions are equal, and 0 where D has won.
-    With it there is no bound below.
+    Without the first term D's loss is at least tau E Delta where both distributions are equal, and 0 where every margin
+    is kept. That is no failure: L still slopes, and teaches G. With it there is no bound below.
     """
 
     def margin(real: Float[Tensor, "batch *shape"], fake: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch 1"]:
@@ -36,4 +36,4 @@ def make(params: LossSensitiveParams) -> Objective:
     def g_loss(*, fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
         return fake.mean()
 
-    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=None if params.gamma else 0.0, margin=margin)
+    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=None, margin=margin)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def g_loss(*, fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
-    """Return E log(1 - D(G(z))) (Goodfellow 2014, eq. 1, without a factor 1/2); D's loss is that of non_saturating.
+    """Return E log(1 - D(G(z))) (Goodfellow 2014, eq. 1); D's loss is that of non_saturating.
 
     Against D* = p / (p + q) D's loss is 2 log 2 - 2 JSD(p, q) (theorem 1). At a logit of -30 G's gradient is -9e-14.
     """

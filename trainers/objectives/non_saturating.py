@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def as_real(logits: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
-    """Return -log D(x) with D = sigmoid(logit) (Goodfellow 2014, eq. 1, without a factor 1/2).
+    """Return -log D(x) with D = sigmoid(logit) (Goodfellow 2014, eq. 1).
 
     D's loss is 2 log 2 where D cannot tell, and 0 where it has won.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def d_loss(*, real: Float[Tensor, "batch 1"], fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
-    """Return -E log sigmoid(C(x) - C(G(z))) (RpGAN; Jolicoeur-Martineau 2018, section 4.1, without a factor 1/2).
+    """Return -E log sigmoid(C(x) - C(G(z))) (RpGAN; Jolicoeur-Martineau 2018, section 4.1).
 
     It is log 2 where D cannot tell, log 2 - JSD(p x q, q x p) where C is optimal, which is C = log p / q, and 0 where
     D has won.

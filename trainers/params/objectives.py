@@ -45,7 +45,7 @@ class FGanParams(Params):
 
 
 class EnergyParams(Params):
-    """What objectives have whose D is an auto-encoder: the width of its code."""
+    """What objectives have whose D is an auto-encoder: the width of its code; its decoder is a G with D's norm."""
 
     code: int = Field(64, ge=1, le=65536)
 
@@ -88,8 +88,8 @@ class LossSensitiveParams(Params):
 class VaeParams(Params):
     """Variational auto-encoder (Kingma and Welling 2014): a Gaussian decoder of standard deviation `sigma`.
 
-    `beta` weighs the KL term (Higgins et al. 2017); 1 is the paper's bound. Losses and gradients are in nats a sample:
-    they grow with its size, and those of large images may pass a threshold of `exploding_gradient` that fits GANs.
+    `beta` weighs the KL term (Higgins et al. 2017); 1 is the paper's bound. The loss is in nats a number of a
+    sample, so that its gradients do not grow with the image; `reconstruction` and `kl` are in nats a sample.
     """
 
     name: Literal["vae"] = "vae"

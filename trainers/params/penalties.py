@@ -12,6 +12,8 @@ from trainers.registry import Params
 class PenaltyParams(Params):
     """A penalty is computed every `every` D updates, and weighs that much more (Karras et al. 2020, appendix B).
 
+    The optimizer's rate and betas are not adjusted to it, as that appendix does for StyleGAN2.
+
     Attributes:
         of_input_gradients: whether it looks at D's gradient with respect to each sample, which batch statistics spoil.
     """
@@ -58,6 +60,12 @@ class R2PenaltyParams(WeightedPenaltyParams):
     """lambda / 2 E[|grad_x D(x)|^2] on generated samples (Mescheder et al. 2018, eq. 10)."""
 
     name: Literal["r2"] = "r2"
+
+
+class R1R2PenaltyParams(WeightedPenaltyParams):
+    """lambda / 2 (E[|grad_x D(x)|^2] + E[|grad_x D(G(z))|^2]), both together (Huang et al. 2024, R3GAN)."""
+
+    name: Literal["r1_r2"] = "r1_r2"
 
 
 class DraganPenaltyParams(WeightedPenaltyParams):

@@ -79,9 +79,8 @@ def test_the_pulling_away_term_is_weighed_and_can_be_left_out():
     assert make("ebgan", pull_away=0).of_code is None
 
 
-def test_pre_training_has_no_floor_that_a_detector_could_take_for_a_victory():
-    assert make("ebgan").d_floor == 0
-    assert make("ebgan", pretrain=5).d_floor is None
+def test_pre_training_is_what_was_asked_for():
+    assert make("ebgan").pretrain == 0
     assert make("ebgan", pretrain=5).pretrain == 5
 
 

@@ -5,10 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
-from tests.fakes.trainings import DCGAN, bits, column, run, state_of, tiny
+from tests.fakes.trainings import DCGAN, bits, column, game_of, run, state_of, tiny
 from tests.trainers.objectives.losses import MORE, NAMES, label
 from trainers.errors import ConfigError
+from trainers.networks.batch import has_batch_norm
+from trainers.networks.initial import WEIGHTED
+from trainers.networks.stochastic import layers
 
 CASES = [{"name": name} for name in NAMES]
 CASES += [case for case in MORE if case.get("generator") != "strict" or case["divergence"] in ("kl", "neyman")]
@@ -103,3 +107,50 @@ def test_labels_are_refused_where_the_loss_couples_samples(name):
 def test_a_training_leaves_no_weight_to_the_next():
     config = config_of({"name": "began", "lambda_k": 0.5}, steps=10)
     assert torch.equal(*(state_of(run(config)[-1]).tensors["objective/k"] for _ in range(2)))
+
+
+IN_BATCHES = {"name": "mlp", "width": 16, "norm_d": "batch"}
+OF_REAL_ALONE = [
+    {},
+    {"penalty": "gradient"},
+    {"penalty": {"name": "r1_r2", "every": 2}},
+    {"network": IN_BATCHES, "batches": "mixed"},
+    {"replay": {"size": 32}},
+    {"updates": "simultaneous", "clip": 0.1},
+]
+
+
+@pytest.mark.parametrize("more", OF_REAL_ALONE, ids=str)
+def test_what_d_learns_in_pre_training_does_not_depend_on_the_fakes(more):
+    """Another prior makes other fakes of the same generator."""
+    trained = []
+    for prior in ("normal", "uniform"):
+        pretrained = {"objective": {"name": "ebgan", "pretrain": 10}, "latent": {"size": 2, "prior": prior}}
+        (segment,) = run(config_of(**pretrained, steps=10, **more))
+        tensors = state_of(segment).tensors
+        trained.append({key: value for key, value in tensors.items() if key.startswith("discriminator/")})
+        assert set(column([segment], "logit_fake")) == {None}
+        assert segment.events == ()
+    assert all(torch.equal(trained[0][key], trained[1][key]) for key in trained[0])
+
+
+def test_a_memory_of_samples_begins_when_there_are_samples():
+    config = config_of({"name": "ebgan", "pretrain": 10}, steps=15, segment_steps=5, replay={"size": 64})
+    kept = [state_of(segment).tensors["replay/kept"] for segment in run(config)]
+    assert not kept[1].any()
+    assert kept[2].any()
+
+
+@pytest.mark.parametrize("objective", ["ebgan", "began"])
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet", "pacgan"])
+def test_the_decoder_of_d_has_the_norm_of_d(objective, network):
+    normed = {} if network == "pacgan" else {"norm_d": "spectral", "norm_g": "batch"}
+    config = tiny(**DCGAN | {"network": {"name": network, "dropout": 0.5, **normed}}, objective=objective, penalty="r1")
+    discriminator = game_of(config).networks["discriminator"]
+    modules = list(discriminator.decoder.modules())
+    assert not has_batch_norm(discriminator)
+    assert not layers(discriminator)
+    weighted = [module for module in modules if isinstance(module, WEIGHTED)]
+    assert weighted
+    assert all(is_parametrized(module, "weight") for module in weighted) == (network != "pacgan")
+    assert math.isfinite(column(run(config), "d_loss")[-1])
