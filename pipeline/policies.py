@@ -163,14 +163,20 @@ def garbage(trial: Trial, *, keep: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(digest for digest in weights if digest is not None and digest != best))
 
 
-def committed_before(trial: Trial, result: SegmentResult) -> bool:
+def committed_before(trial: Trial, result: SegmentResult, since: int = 0) -> bool:
     """Tell whether a segment is a committed one that was trained again.
 
+    Args:
+        trial: whose newest attempt trained it.
+        result: the segment.
+        since: what lies before this place in the journal may have been trained by other code.
+
     Raises:
-        IntegrityError: it is, but did not come out the same in the same environment.
+        IntegrityError: it is, but did not come out the same, though all that its attempt trained again came from the
+            same environment and code. Where one segment did not, those behind it began from other bits.
     """
     committed = next((s.result for s in trial.segments if s.result.stop == result.stop), None)
-    if committed is not None and committed.environment == result.environment:
+    if committed is not None and _from_the_same(trial, result, since):
         for what in ("history", "scores", "events", "samples", "generator", "checkpoint"):
             before, got = getattr(committed, what), getattr(result, what)
             if before != got:
@@ -179,3 +185,11 @@ def committed_before(trial: Trial, result: SegmentResult) -> bool:
                     f"gave {what} {got}, but {before} was committed"
                 )
     return committed is not None
+
+
+def _from_the_same(trial: Trial, result: SegmentResult, since: int) -> bool:
+    """Tell whether all that the newest attempt trained again up to a segment came from this environment and code."""
+    begun = min([result.start, *(attempt.step for attempt in trial.attempts[-1:])])
+    before = zip(trial.segments, trial.order, strict=True)
+    again = [(s.result, place) for s, place in before if begun < s.result.stop <= result.stop]
+    return all(was.environment == result.environment and place >= since for was, place in again)

@@ -181,6 +181,29 @@ def test_a_segment_that_was_trained_again_must_be_the_same():
     assert committed_before(own, other.model_copy(update={"environment": elsewhere}))
 
 
+def test_what_other_code_may_have_trained_is_not_compared():
+    own = trial(1.0, 2.0)
+    own.attempts.append(journal.attempt(0))
+    other = own.segments[1].result.model_copy(update={"history": "another"})
+    assert committed_before(own, other, since=own.order[1] + 1)
+    assert committed_before(own, other, since=own.order[1]), "its start was trained by other code"
+    own.attempts.append(journal.attempt(0, 1, step=10))
+    with pytest.raises(IntegrityError, match="gave history another"):
+        committed_before(own, other, since=own.order[1])
+
+
+def test_behind_a_segment_that_came_from_elsewhere_nothing_is_compared():
+    own, elsewhere = trial(1.0, 2.0), journal.ENVIRONMENT.model_copy(update={"cpu": "another"})
+    second = own.segments[1].result.model_copy(update={"environment": elsewhere})
+    own.segments[1] = own.segments[1].model_copy(update={"result": second})
+    own.attempts.append(journal.attempt(0))
+    other = second.model_copy(update={"history": "another"})
+    assert committed_before(own, other), "from step 0 on, it began with what this environment made of segment 1"
+    own.attempts.append(journal.attempt(0, 1, step=10))
+    with pytest.raises(IntegrityError, match="gave history another"):
+        committed_before(own, other)
+
+
 def test_a_segment_that_passes_several_rungs_must_survive_each():
     fast = HalvingConfig(first_rung=5, eta=2)  # rungs 5, 10, 20, 40
     others = [trial(1.0, number=1), trial(4.0, 0.0, number=2)]
