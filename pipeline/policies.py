@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig
-from pipeline.records import Cause, DecisionRecord, LossRecord, SegmentRecord, SegmentResult, TrialState
+from pipeline.records import Cause, DecisionRecord, LossRecord, SegmentResult, TrialState
 from trainers.errors import IntegrityError
 from trainers.stability.events import Event
 
@@ -124,17 +124,16 @@ def hopeless(ended: Sequence[Trial]) -> bool:
     return latest == [TrialState.FAILED] * FAILURES_IN_A_ROW
 
 
-def discardable(segments: Sequence[SegmentRecord], best: SegmentRecord | None) -> tuple[str, ...]:
-    """Return the blobs that a trial with these segments does not need, each once.
+def discardable(trial: Trial) -> tuple[str, ...]:
+    """Return the blobs that a trial does not need which goes on, each once.
 
-    The last two checkpoints stay, however many segments lie between them, and the generator of the best segment;
-    histories and samples always stay. What is gone already is named again: a segment that is trained again from an
-    older checkpoint puts its generator once more, and a driver may have died before it discarded anything.
+    The last two checkpoints that can be used stay, however many segments lie between them, and the generator of the
+    best segment; histories and samples always stay. What is gone already is named again: a segment that is trained
+    again from an older checkpoint puts its blobs once more, and a driver may have died before it discarded anything.
     """
-    checkpoints = [s.result.checkpoint for s in segments if s.result.checkpoint is not None]
-    generators = [s.result.generator for s in segments if s.result.generator is not None]
-    kept = {*checkpoints[-2:], best.result.generator if best else None}
-    return tuple(digest for digest in dict.fromkeys(checkpoints[:-2] + generators) if digest not in kept)
+    weights = [s.result.checkpoint for s in trial.segments] + [s.result.generator for s in trial.segments]
+    kept = {*(digest for digest, _ in trial.usable), trial.best.result.generator if trial.best else None}
+    return tuple(digest for digest in dict.fromkeys(weights) if digest is not None and digest not in kept)
 
 
 def to_name(book: Book, trials: int) -> tuple[int, ...] | None:

@@ -254,10 +254,10 @@ def test_all_but_the_last_two_checkpoints_and_the_best_generator_go_and_never_co
     for index, score in enumerate(scores):
         checkpoint = f"c{index}" if (index + 1) % every == 0 else None
         result = {"checkpoint": checkpoint, "generator": f"g{index}"}
-        whole.segments.append(journal.segment(0, index, 10 * index, 10 * index + 10, score, **result))
+        whole.apply(journal.segment(0, index, 10 * index, 10 * index + 10, score, **result), index)
         # Putting again what is there already, or was, is what a segment that is trained again does.
         stored |= {f"g{index}", f"g{max(0, index - again)}"} | ({checkpoint} if checkpoint else set())
-        gone = discardable(whole.segments, whole.best)
+        gone = discardable(whole)
         assert len(set(gone)) == len(gone)
         stored -= set(gone)
         checkpoints = [s.result.checkpoint for s in whole.segments if s.result.checkpoint]
@@ -267,12 +267,23 @@ def test_all_but_the_last_two_checkpoints_and_the_best_generator_go_and_never_co
 def test_a_generator_that_did_not_change_stays_with_the_best_one():
     whole = trial()
     for index, score in enumerate((1.0, 2.0)):
-        whole.segments.append(journal.segment(0, index, 10 * index, 10 * index + 10, score, generator="same"))
-    assert discardable(whole.segments, whole.best) == ()
+        whole.apply(journal.segment(0, index, 10 * index, 10 * index + 10, score, generator="same"), index)
+    assert discardable(whole) == ()
+
+
+def test_a_corrupt_checkpoint_does_not_count_as_one_that_is_kept():
+    whole = trial()
+    for index in range(3):
+        whole.apply(journal.segment(0, index, 10 * index, 10 * index + 10, checkpoint=f"c{index}"), index)
+    whole.apply(journal.loss(0, cause="checkpoint", blob="c2"), 3)
+    whole.apply(journal.segment(0, 3, 30, 40, checkpoint="c3"), 4)
+    assert discardable(whole) == ("c0", "c2"), "what was corrupt may have been put again"
+    whole.apply(journal.loss(0, cause="checkpoint", blob="c3"), 5)
+    assert whole.checkpoint == ("c1", 20)
 
 
 def test_nothing_is_discarded_before_a_segment():
-    assert discardable([], None) == ()
+    assert discardable(trial()) == ()
 
 
 def ended(number, state, *scores):
