@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from pipeline.trackers import open_trackers
 from trainers.errors import GansearchError, StateConflict
 
 DRAIN_SECONDS = 120.0  # how long a search that has ended waits for MLflow
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +172,21 @@ class _Work:
             self.projectors.start()
             with self.driver.uninterrupted():
                 self.done = self._made_search(executor, began).run()
-        except StateConflict:
-            self.projectors.leave()  # at once: what this driver knows is old
+        except BaseException as error:
+            if isinstance(error, StateConflict):
+                self.projectors.leave()  # at once: what this driver knows is old
+            try:
+                self._close(executor)
+            except Exception as second:  # the first error is the one to tell
+                _log.warning("the workers did not end as they should: %s", second)
             raise
-        finally:
-            with self.driver.uninterrupted():  # Ray, shut down by half, ends this process with a code of its own
+        self._close(executor)
+
+    def _close(self, executor: Executor) -> None:
+        with self.driver.uninterrupted():  # Ray, shut down by half, ends this process with a code of its own
+            try:
                 executor.close()
+            finally:
                 self.store.sweep()  # what a worker that was killed left half-written
 
     def _begin(self, executor: Executor) -> None:

@@ -69,6 +69,7 @@ class Search:
         self._abandon = abandon
         self._tick = tick
         self._in_virtual_time = config.schedule == "reproducible"
+        self._same_code = ledger.book.num_records if ledger.book.allowed else 0  # from this place in the journal on
         self._stopping = False
         self._idle = list(executor.workers)
         self._busy: dict[str, tuple[int, int]] = {}  # the trial and attempt that each worker is training
@@ -198,7 +199,7 @@ class Search:
                     arrived.append(number)
                 continue
             self._resting[number] = worker
-            if not policies.committed_before(trial, result):
+            if not policies.committed_before(trial, result, self._same_code):
                 self._arrived.setdefault(number, deque()).append(result)
                 arrived.append(number)
             elif result.stopping is not None:  # elsewhere it went on; here it cannot

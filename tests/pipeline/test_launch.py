@@ -267,6 +267,22 @@ class Trace:
         return self.line
 
 
+# -- what ends badly ---------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_told_though_the_workers_do_not_end_well_either(config: SearchConfig) -> None:
+    def first() -> None:
+        raise IntegrityError("the first error")
+
+    def second() -> None:
+        raise Unreachable("the workers do not end")
+
+    with pytest.raises(IntegrityError, match="the first error"):
+        run(config, choose=at_step(1, first), at_close=second)
+    with pytest.raises(Unreachable, match="the workers do not end"):
+        run(config, at_close=second)
+
+
 # -- another driver ----------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.ledger import Ledger, read_records
-from pipeline.records import DecisionRecord
+from pipeline.records import BudgetRecord, DecisionRecord
 from tests.fakes import journal
 from tests.fakes.scripted_executor import Course
 from tests.fakes.search_bench import (
@@ -84,6 +84,19 @@ def test_another_environment_may_give_another_history(store):
     assert drive(store, search, again)
     environments = [s.result.environment.cpu for s in book(store).trials[0].segments]
     assert environments == [journal.ENVIRONMENT.cpu] * 2 + ["x86_64 AVX512"]
+
+
+def test_code_whose_difference_was_allowed_may_give_another_history(store):
+    search = config(trials=1, segments=5, train={"checkpoint_every": 4})
+    changed = {0: Course(scores=courses()[0].scores, salt="!")}
+    die_before_a_checkpoint(store, search)
+    with Ledger.open(store, STUDY) as ledger:
+        ledger.append(BudgetRecord(at=1.0, config=ledger.book.config, allowed=("code: c0de in the study, edoc now",)))
+    assert not drive(store, search, executor(store, search, changed), should_stop=stop_after(4))
+    assert book(store).trials[0].steps == 30
+    taken_back = executor(store, search, courses())  # what was allowed once is not told again
+    assert drive(store, search, taken_back)
+    assert taken_back.trained[0] == (0, 0, 10)
 
 
 # -- stopped and resumed -----------------------------------------------------------------------------------------------
