@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.ports import CorruptCheckpointError, Job, Prepared
 from pipeline.records import SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
-from trainers.errors import DataError, IntegrityError
+from trainers.errors import ConfigError, DataError, IntegrityError
 
 ENVIRONMENT = Environment(device="cpu", cpu="x", python="3", torch="2", numpy="2", threads=1, deterministic=True)
 SCRIPTED = "tests.fakes.workers:ScriptedWorker"
@@ -23,8 +23,8 @@ def job(do: str, number: int = 0, attempt: int = 0) -> Job:
 class ScriptedWorker:
     """Does what the name in `do` says, which may have a number after a '-'.
 
-    train, raise, memory, integrity, checkpoint, exit, hang; eat: until there is no memory left; meet: wait until so
-    many are here; wait: until the file `go-on` is there.
+    train, raise, refuse, memory, integrity, checkpoint, exit, hang; eat: until there is no memory left; meet: wait
+    until so many are here; wait: until the file `go-on` is there.
     """
 
     def __init__(self, store_uri: str) -> None:
@@ -83,6 +83,9 @@ class ScriptedWorker:
 
     def _raise(self) -> None:
         raise ZeroDivisionError("the loss divides by zero\nmore about it")
+
+    def _refuse(self) -> None:
+        raise ConfigError("network dcgan needs square images")
 
     def _memory(self) -> None:
         raise MemoryError("cannot allocate 10 GiB")
