@@ -120,6 +120,10 @@ class WorkerDiedError(Unreachable):
     """A worker died before there was a trial to blame; another one may fare better."""
 
 
+class WorkersGoneError(Unreachable):
+    """What runs the workers has ended, and with it all of them: none will answer."""
+
+
 class CorruptCheckpointError(IntegrityError):
     """A checkpoint is not what was stored; the training can go on from the one before."""
 
