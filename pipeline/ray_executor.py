@@ -16,7 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayT
 from pipeline.ports import Answer, Job, Loss, Prepared, WorkerDiedError, WorkersGoneError, cause_of, sentence
 from pipeline.ray_errors import loss
 from pipeline.ray_places import Places
-from pipeline.ray_slot import NodeHealth, Slot, has_opened, node_id, on_dead_node, refusal, spawn
+from pipeline.ray_slot import NEVER_BEGAN, NodeHealth, Slot, has_opened, node_id, on_dead_node, refusal, spawn
 from pipeline.records import SegmentResult
 from pipeline.resources import gpu_share, is_dead, totals
 from trainers.config import TrainConfig
@@ -120,7 +120,7 @@ class RayExecutor:
             logger.warning("%s had nothing to do and is replaced: %s", worker, why)
             self._keep(refusal(slot))
             ray.kill(slot.host)
-            slot = self._places.replace(worker)
+            slot = self._places.replace(worker, vain=slot.vain + 1 if why == NEVER_BEGAN else 0)
         return has_opened(slot) and not self._nodes.in_doubt(slot)
 
     def start(self, worker: str, job: Job) -> None:

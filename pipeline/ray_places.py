@@ -86,10 +86,11 @@ class Places:
             wait = min(LOOK, self._patience)
             ray.wait([slot.opened for slot in missing], num_returns=len(missing), timeout=wait)
 
-    def replace(self, name: str) -> Slot:
-        """Ask for a fresh actor under a worker's name."""
-        self._slots[name] = self._spawn(name)
-        return self._slots[name]
+    def replace(self, name: str, *, vain: int = 0) -> Slot:
+        """Ask for a fresh actor under a worker's name, `vain` of which died as they opened, one after the other."""
+        slot = self._slots[name] = self._spawn(name)
+        slot.vain = vain
+        return slot
 
     def begin_again(self, name: str, error: WorkerDiedError) -> None:
         """Replace a worker that died before the first trial, but not for ever."""

@@ -12,11 +12,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from pipeline import ray_options
 from pipeline.actor import Actor
-from pipeline.ray_errors import before_training
+from pipeline.ray_errors import before_training, loss
 from pipeline.resources import is_dead
-from trainers.errors import GansearchError
+from trainers.errors import GansearchError, Unreachable
 
 FRESH = 1.0  # seconds for which what Ray says of its nodes is not asked for again
+NEVER_BEGAN = "it could not begin"  # why a worker is replaced
+TRIES = 3  # actors in a row that may die as they open
 SUSPICION = 30.0  # seconds: Ray counts a node as dead after some 10 s of silence
 
 
@@ -34,6 +36,7 @@ class Slot:
     calls: int = 0  # made so far
     call: Any = None  # reference to the outstanding answer
     late: Any = None  # reference to what it says once it is in reach again
+    vain: int = 0  # actors before it, one after the other, that died as they opened
 
 
 def spawn(store_uri: str, worker: str, share: float, name: str) -> Slot:
@@ -101,26 +104,28 @@ class NodeHealth:
             self._looked, self._nodes = self._clock(), ray.nodes()
         where = self._where(slot)
         if where is None:
-            return "it could not begin"
+            return NEVER_BEGAN
         return "its node has died" if is_dead(self._nodes, where) else None
 
     def in_doubt(self, slot: Slot) -> bool:
-        """Whether a worker's node has lost another since it was asked for, and not long ago."""
-        lost = self._lost.get(self._where(slot) or "")
+        """Whether a worker's node is not known, or has lost another since it was asked for, and not long ago."""
+        if (where := self._where(slot)) is None:
+            return True
+        lost = self._lost.get(where)
         return lost is not None and slot.since < lost < self._clock() < lost + SUSPICION
 
 
 def refusal(slot: Slot) -> GansearchError | None:
-    """Return why an actor that runs cannot begin, such as a store that is not there; its successor would say the same.
-
-    None where it began, or died, of which there is no more to say.
-    """
+    """Return why no successor of an actor could begin, such as a store that is not there; None where one may."""
     try:
         ray.get(slot.opened)
     except RayTaskError as error:
         return before_training(error)
-    except RayError:
-        return None
+    except RayError as error:
+        if slot.vain + 1 < TRIES:
+            return None
+        why = loss(error, slot.name, node_dead=False).detail
+        return Unreachable(f"{slot.name} died {TRIES} times in a row as it opened: {why}; Ray's logs of it say more")
     return None
 
 

@@ -33,12 +33,16 @@ class ScriptedWorker:
         self.folder = Path(store_uri)
         if (self.folder / "gone").exists():
             raise DataError("there is nothing left in the store")
+        if (self.folder / "dies").exists():
+            os._exit(1)
         self.job: Job | None = None
         self.step = 0
 
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         if config.seed == 13:
             raise DataError("data/unlucky.idx is not there; fetch it")
+        if config.seed == 14:
+            os._exit(1)
         trained = "f" * 64 if extractor is None else extractor
         return Prepared(metric="frechet", extractor=trained, data={"pid": os.getpid()}, environment=ENVIRONMENT)
 

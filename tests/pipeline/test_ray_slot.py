@@ -48,5 +48,9 @@ def test_workers_of_a_node_that_lost_one_are_in_doubt_for_a_while_and_no_others_
     assert not health.in_doubt(before)
 
 
+def test_a_worker_that_died_as_it_opened_is_on_no_node_that_could_be_trusted():
+    assert NodeHealth(where=lambda slot: None).in_doubt(on("a", since=50.0))
+
+
 def test_nobody_is_in_doubt_where_nothing_was_lost():
     assert not node_health().in_doubt(on("a", since=50.0))
