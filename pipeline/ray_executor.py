@@ -126,18 +126,19 @@ class RayExecutor:
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
         slot = self._idle(worker)
-        slot.trial, slot.attempt = job.spec.number, job.attempt
-        slot.calls, slot.call = slot.calls + 1, slot.host.start.remote(job)
+        slot.hold(job.spec.number, job.attempt)
+        slot.expect(slot.host.start.remote(job), time.monotonic())
 
     def advance(self, worker: str) -> None:
         """Ask a worker for its next segment; see the Executor port."""
         slot = self._idle(worker)
-        slot.calls, slot.call = slot.calls + 1, slot.host.advance.remote()
+        slot.expect(slot.host.advance.remote(), time.monotonic())
 
     def next(self, timeout: float) -> list[Answer]:
         """Wait for at least one answer, or for `timeout` seconds; see the Executor port."""
         if self._error is None:
             answers = [self._answer(slot) for slot in self._answered(timeout)]
+            self._mention_slow()
             given = [answer for answer in answers if answer is not None] + self._late_answers()
             if given or self._error is None:
                 return given
@@ -180,7 +181,7 @@ class RayExecutor:
 
     def _answer(self, slot: Slot) -> Answer | None:
         """Return a worker's answer, its actor replaced if need be; None where its error waits to be raised."""
-        reference, slot.call = slot.call, None
+        reference = slot.answered(time.monotonic())
         out_of_reach = False
         try:
             result: SegmentResult | Loss = ray.get(reference)
@@ -239,6 +240,16 @@ class RayExecutor:
         """Tell whether the worker in the stead of one that is out of reach has waited long enough for a place."""
         waits = self._slots[slot.name]
         return time.monotonic() - waits.since > self._room_patience and not has_opened(waits)
+
+    def _mention_slow(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots.values():
+            if slot.seems_to_hang(now):
+                took, before = now - slot.called, slot.longest
+                told = (
+                    "trial %d on %s: a segment has taken %.0f s so far, those before it %.0f s at most; does it hang?"
+                )
+                logger.warning(told, slot.trial, slot.name, took, before)
 
     def _notice_own_node(self) -> None:
         """A driver whose own node has died gets no worker anywhere: Ray does not let it join another."""

@@ -16,6 +16,7 @@ from pipeline.ray_errors import before_training, loss
 from pipeline.resources import is_dead
 from trainers.errors import GansearchError, Unreachable
 
+SLOW, SLOW_TIMES = 60.0, 10.0  # a segment may take so many seconds more than so many times the longest before it
 FRESH = 1.0  # seconds for which what Ray says of its nodes is not asked for again
 NEVER_BEGAN = "it could not begin"  # why a worker is replaced
 TRIES = 3  # actors in a row that may die as they open
@@ -37,6 +38,29 @@ class Slot:
     call: Any = None  # reference to the outstanding answer
     late: Any = None  # reference to what it says once it is in reach again
     vain: int = 0  # actors before it, one after the other, that died as they opened
+    called: float = 0.0  # monotonic seconds of the outstanding call
+    longest: float = 0.0  # seconds that a segment of its job took
+    told: bool = False  # whether it was told that its job takes long
+
+    def hold(self, trial: int, attempt: int) -> None:
+        """Take a job in place of the one before."""
+        self.trial, self.attempt, self.longest, self.told = trial, attempt, 0.0, False
+
+    def expect(self, call: Any, now: float) -> None:
+        """Note that an answer is outstanding from now on."""
+        self.calls, self.call, self.called = self.calls + 1, call, now
+
+    def answered(self, now: float) -> Any:
+        """Note that the outstanding answer is there, and return its reference."""
+        call, self.call = self.call, None
+        self.longest = max(self.longest, now - self.called)
+        return call
+
+    def seems_to_hang(self, now: float) -> bool:
+        """Tell, once a job, whether a segment takes far longer than those before it did."""
+        late = self.call is not None and self.longest > 0 and now - self.called > SLOW + SLOW_TIMES * self.longest
+        self.told, told = self.told or late, self.told
+        return late and not told
 
 
 def spawn(store_uri: str, worker: str, share: float, name: str) -> Slot:
