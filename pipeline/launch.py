@@ -29,6 +29,7 @@ from pipeline.trackers import open_trackers
 from trainers.errors import GansearchError, StateConflict
 
 DRAIN_SECONDS = 120.0  # how long a search that has ended waits for MLflow
+OVERTIME = 1800.0  # seconds after `max_hours` in which what is under way may still end: a training may hang
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,7 @@ class Driver:
         uninterrupted: what it returns lasts while the study is written; a KeyboardInterrupt is to wait for its end.
         watch: shown the study now and then.
         say: told one line for the user.
+        clock: tells steady seconds, which `max_hours` goes by.
     """
 
     address: str | None = None
@@ -55,6 +57,7 @@ class Driver:
     uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
     watch: Callable[[Book], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
+    clock: Callable[[], float] = time.monotonic
 
 
 OpenExecutor = Callable[[Store, SearchConfig, Driver], Executor]
@@ -100,7 +103,7 @@ def launch(
             trained.
         UserError: a trial failed by the user's own mistake.
     """
-    began = time.monotonic()
+    began = driver.clock()
     store = open_store(config.store)
     with Ledger.open(store, config.study, say=driver.say) as ledger:
         store.sweep()
@@ -117,7 +120,7 @@ def launch(
             book=ledger.book,
             finished=done,
             trained=trained,
-            seconds=time.monotonic() - began,
+            seconds=driver.clock() - began,
             lagging=work.lagging,
             tracking_uri=shown[0].tracking_uri,
             picture=draw_best(ledger.book, store),
@@ -234,8 +237,8 @@ class _Work:
                 num_enqueued=num_enqueued(config),
             ),
             blobs=self.store,
-            should_stop=lambda: driver.should_stop() or time.monotonic() > deadline,
-            abandon=driver.abandon,
+            should_stop=lambda: driver.should_stop() or driver.clock() > deadline,
+            abandon=lambda: driver.abandon() or driver.clock() > deadline + OVERTIME,
             tick=self._tick,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig
 from pipeline.records import Cause, DecisionRecord, LossRecord, SegmentResult, TrialState
-from trainers.errors import IntegrityError
+from trainers.errors import GansearchError, IntegrityError, NotGoodEnough, UserError
 from trainers.stability.events import Event
 
 FAILURES_IN_A_ROW = 3
@@ -105,6 +105,13 @@ def final(
     )
 
 
+def suspensions(trials: Iterable[Trial], *, at: float) -> list[DecisionRecord]:
+    """Return what says of trials that are not final that they wait for the next driver, where nothing says so yet."""
+    state, reason = TrialState.SUSPENDED, "the search was stopped"
+    running = [trial.number for trial in trials if trial.state is not state]
+    return [DecisionRecord(at=at, trial=number, state=state, reason=reason) for number in running]
+
+
 def may_decide(trial: Trial, result: SegmentResult, halving: HalvingConfig) -> bool:
     """Tell whether the verdict after a segment may be a final state; it is asked before the segment is committed."""
     steps = trial.spec.config.steps
@@ -122,6 +129,22 @@ def hopeless(ended: Sequence[Trial]) -> bool:
     """Tell whether the trials that ended last all failed, so that asking for more would only burn time."""
     latest = [trial.state for trial in ended[-FAILURES_IN_A_ROW:]]
     return latest == [TrialState.FAILED] * FAILURES_IN_A_ROW
+
+
+def ends_search(number: int, cause: Cause, detail: str, ended: Sequence[Trial]) -> GansearchError | None:
+    """Return the error that ends the search once a trial has failed, or None where it goes on.
+
+    Args:
+        number: of the trial.
+        cause: of the loss that it failed of.
+        detail: of that loss.
+        ended: the trials that have ended, this one the last.
+    """
+    if cause == "user_error":
+        return UserError(f"trial {number} failed: {detail} (`gansearch show {number}` tells more)")
+    if hopeless(ended):
+        return NotGoodEnough(f"the last {FAILURES_IN_A_ROW} trials failed, the latest of: {detail}")
+    return None
 
 
 def discardable(trial: Trial) -> tuple[str, ...]:

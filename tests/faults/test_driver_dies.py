@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -11,7 +12,7 @@ from pipeline.records import TrialState
 from tests.command_line import document, end, wait_for
 from tests.faults.conftest import Note
 from tests.faults.drive import POINTS
-from tests.faults.held import SEGMENT, Held, steps
+from tests.faults.held import SEGMENT, Held, losses, steps
 from tests.place import STEPS, Place, assert_whole, lost, outcome, retrained, trained_again
 from tests.ray_processes import all_but_agents, running
 
@@ -126,6 +127,32 @@ def test_sigterm_is_safe_within_three_seconds(place: Held, note: Note):
     goes_on(place, trials=1)
     assert (lost(before, place.book), trained_again(before, place.book)) == (0, 0)
     note("SIGTERM, SIGKILL after 3 s", "the journal says suspended before the SIGKILL", seconds=round(safe, 2))
+
+
+@pytest.mark.long
+def test_sigterm_of_the_whole_process_group_loses_no_try_of_a_trial(place: Held, note: Note):
+    """As systemd, scancel and `timeout` do it: Ray's own processes and the workers are told to end, too."""
+    driver = place.begin(*TRIALS)
+    try:
+        wait_for(lambda: place.waits(trials=2), driver)
+        started = all_but_agents(driver.pid)
+        began = time.monotonic()
+        os.killpg(driver.pid, signal.SIGTERM)
+        assert driver.wait(120) == 143, place.talk()
+        ended = time.monotonic() - began
+    finally:
+        end(driver)
+    assert "Traceback" not in place.talk()
+    wait_for(lambda: not running(started))
+    before = place.book
+    assert {trial.state for trial in before.trials.values()} == {TrialState.SUSPENDED}
+    assert losses(before) == []
+    goes_on(place, trials=3)
+    assert losses(place.book) == []
+    note(
+        "SIGTERM to the whole process group", "exit 143; suspended, and no try of a trial is used up",
+        seconds_until_it_ended=round(ended, 1),
+    )  # fmt: skip
 
 
 def goes_on(place: Held, trials: int) -> None:

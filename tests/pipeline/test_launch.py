@@ -16,7 +16,7 @@ import pytest
 from pipeline import journal
 from pipeline.book import Book
 from pipeline.config import SearchConfig
-from pipeline.launch import Driver, launch
+from pipeline.launch import OVERTIME, Driver, launch
 from pipeline.ledger import read_book
 from pipeline.projection import Outcome
 from pipeline.projector import Shown, Tracker
@@ -162,6 +162,21 @@ def test_ctrl_c_twice_while_it_trains_suspends_and_waits_for_no_tracker(
     assert stop.exit_code == 130
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert run(config).finished
+
+
+def test_a_training_that_hangs_is_left_some_time_after_max_hours(config: SearchConfig) -> None:
+    now = 0.0
+
+    def hang(_: list[str]) -> list[tuple[str, str]]:
+        nonlocal now
+        now += OVERTIME / 4
+        assert now < 3600 + 2 * OVERTIME, "it is waited for without end"
+        return []
+
+    result = run(config.model_copy(update={"max_hours": 1.0}), choose=hang, clock=lambda: now)
+    assert not result.finished
+    assert now > 3600 + OVERTIME
+    assert {trial.state for trial in book(config).trials.values()} == {TrialState.SUSPENDED}
 
 
 def test_ctrl_c_twice_lets_the_workers_end_and_waits_for_no_tracker(config: SearchConfig, stop: StopRequest) -> None:
