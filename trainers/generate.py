@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 IMAGE_DIMS = 3
+POINT_DIMS = 1
+CHANNELS = 4  # that a picture can have, at most
 BATCH = 500
 SHOWN_SIZE = 48  # pixels that a sample's side is enlarged to, at least
 FAINT, CIRCLE = 160, 9  # grey of what is no sample, and radius of the circles around true modes in pixels
@@ -106,17 +108,31 @@ def centres_of(config: TrainConfig) -> npt.NDArray[np.float64] | None:
     return None if modes is None else modes.centres
 
 
-def write_png(samples: npt.NDArray[np.generic], path: Path, centres: npt.NDArray[np.float64] | None = None) -> None:
-    """Write samples as one picture: a grid of images [n, channels, height, width], or a scatter of points [n, 2]."""
-    picture(samples, centres).save(path, format="PNG", optimize=False)
+def write_png(samples: npt.NDArray[np.generic], path: Path, centres: npt.NDArray[np.float64] | None = None) -> bool:
+    """Write samples as one picture, and return whether they can be drawn; see `picture`."""
+    drawn = picture(samples, centres)
+    if drawn is not None:
+        drawn.save(path, format="PNG", optimize=False)
+    return drawn is not None
 
 
-def picture(samples: npt.NDArray[np.generic], centres: npt.NDArray[np.float64] | None = None) -> Picture:
-    """Return samples, uint8 or float in [-1, 1], as a PIL image; of points with faint circles around centres [k, 2]."""
+def picture(samples: npt.NDArray[np.generic], centres: npt.NDArray[np.float64] | None = None) -> Picture | None:
+    """Return samples as a PIL image: a grid of images, or a scatter of points.
+
+    Args:
+        samples: images [n, channels, height, width], uint8 or float in [-1, 1], or points [n, d], of which the first
+            two numbers are drawn.
+        centres: [k, 2], drawn as faint circles among points.
+
+    Returns:
+        None for what cannot be drawn: series, volumes, and images of more than four channels.
+    """
     from PIL import Image
 
-    if samples.ndim != IMAGE_DIMS + 1:
+    if samples.ndim == POINT_DIMS + 1:
         return _scatter(samples.astype(np.float32), np.empty((0, 2)) if centres is None else centres)
+    if samples.ndim != IMAGE_DIMS + 1 or samples.shape[1] > CHANNELS:
+        return None
     images = samples if samples.dtype == np.uint8 else to_uint8(samples.astype(np.float32))
     return Image.fromarray(_tiles(np.asarray(images, dtype=np.uint8)))
 
@@ -138,7 +154,8 @@ def _scatter(points: Floats, centres: npt.NDArray[np.float64], size: int = 512) 
     """Draw points into a framed square that holds them all and the centres, at least [-1.5, 1.5] on both axes."""
     from PIL import Image, ImageDraw
 
-    finite = points[np.isfinite(points).all(axis=1), :2].astype(np.float64)
+    shown = points[np.isfinite(points).all(axis=1), :2].astype(np.float64)
+    finite = np.pad(shown, ((0, 0), (0, 2 - shown.shape[1])))  # numbers on a line are shown on the first axis
     reach = max(1.5, 1.05 * float(np.abs(np.concatenate((finite, centres))).max(initial=0)))
 
     def at(places: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
