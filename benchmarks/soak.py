@@ -25,7 +25,15 @@ import mlflow
 import psutil
 
 from benchmarks.faults import about_here
-from benchmarks.soak_checks import work_of, wrong_in_blobs, wrong_in_journal, wrong_in_runs
+from benchmarks.soak_checks import (
+    may_give_up,
+    trials_hit,
+    work_of,
+    wrong_in_blobs,
+    wrong_in_faults,
+    wrong_in_journal,
+    wrong_in_runs,
+)
 from pipeline import compaction
 from pipeline.ledger import read_book, read_records
 from pipeline.projection import TRIAL_KEY
@@ -50,7 +58,6 @@ halving: {{first_rung: 500, eta: 2}}
 retries: {{worker_lost: 1000, node_lost: 1000}}
 """
 SEED = 0  # of the kills
-GAVE_UP = 4  # exit code of a driver that lacks something before it trains
 LONGEST = 4 * 3600.0  # seconds for everything
 AGENTS = 180.0  # seconds for Ray's agents to notice that they are alone
 TARGET = Path(__file__).with_suffix(".md")
@@ -82,7 +89,7 @@ class Soak:
         """Run the search to its end, and kill until `minutes` are over; return the seconds that it took.
 
         Raises:
-            RuntimeError: the search ended with an error that was not injected, or did not end.
+            RuntimeError: the search ended with an error that was not injected, gave up too often, or did not end.
         """
         (self.folder / "soak.yaml").write_text(SEARCH)
         (self.folder / "r").mkdir()
@@ -90,11 +97,11 @@ class Soak:
         due = {"worker": began + self.rng.uniform(*worker_every), "driver": began + self.rng.uniform(*driver_every)}
         try:
             while (code := driver.poll()) != 0:
-                now = time.monotonic()
-                if code == GAVE_UP:  # a worker died before this driver's first trial
+                now, talk = time.monotonic(), (self.folder / "stderr.txt").read_text()
+                if may_give_up(code, talk, self.given_up):
                     self.given_up, driver = self.given_up + 1, self.begin()
                 elif code is not None or now > began + LONGEST:
-                    raise RuntimeError(f"exit code {code}:\n{(self.folder / 'stderr.txt').read_text()}")
+                    raise RuntimeError(f"exit code {code}, {self.given_up} drivers gave up before:\n{talk}")
                 killing = now < began + 60 * minutes
                 if killing and now > due["worker"] and self._kill_worker(driver):
                     due["worker"] = now + self.rng.uniform(*worker_every)
@@ -126,7 +133,8 @@ class Soak:
     def wrong(self) -> list[str]:
         """Tell all that is not as it should be, a line each."""
         book, compacted = read_book(self.store, STUDY), compaction.blobs(self.store, STUDY)
-        lines = wrong_in_journal(read_records(self.store, STUDY), self.trials) + wrong_in_runs(self._runs(), book)
+        lines = wrong_in_faults(self.kills, book)
+        lines += wrong_in_journal(read_records(self.store, STUDY), self.trials) + wrong_in_runs(self._runs(), book)
         blobs = [path.name for path in (self.store.path / "blobs").glob("*/*") if "~" not in path.name]
         return lines + wrong_in_blobs(blobs, book, compacted) + self._wrong_in_files() + self._left_processes()
 
@@ -179,7 +187,7 @@ def figures(soak: Soak, seconds: float, every: str) -> dict[str, object]:
         "of a worker, of the driver": f"{soak.kills['worker']}, {soak.kills['driver']}",
         "drivers that gave up, exit 4": soak.given_up,
         "losses that the journal tells": ", ".join(f"{count} {cause}" for cause, count in causes.items()) or "none",
-        "trials that were hit": sum(len(trial.attempts) > 1 for trial in trials),
+        "trials that were hit": trials_hit(book),
         "late answers": book.late,
         "wall time": f"{seconds:.0f} s",
         "a trial, median": f"{statistics.median(took):.1f} s",

@@ -12,6 +12,26 @@ from dataclasses import dataclass
 from pipeline import policies
 from pipeline.book import Book
 from pipeline.records import DecisionRecord, Record, SegmentRecord, TrialRecord
+from trainers.errors import Unreachable
+
+GAVE_UP = Unreachable.exit_code  # of a driver that lacks something before it trains
+MOST_GIVEN_UP = 5  # drivers; more is no chance: a worker is killed only now and then before a driver's first trial
+
+
+def may_give_up(code: int | None, talk: str, before: int) -> bool:
+    """Whether a driver ended because a worker was killed before its first trial, as `before` drivers did, a few."""
+    return code == GAVE_UP and "a worker died before the first trial" in talk and before < MOST_GIVEN_UP
+
+
+def wrong_in_faults(kills: Mapping[str, int], book: Book) -> list[str]:
+    """Tell which faults were not injected, or met nothing, so that nothing is proved."""
+    lines = [f"no {what} was killed" for what in ("worker", "driver") if not kills.get(what)]
+    return lines + ([] if trials_hit(book) else ["no trial was hit"])
+
+
+def trials_hit(book: Book) -> int:
+    """Count the trials that had to go on in another attempt."""
+    return sum(len(trial.attempts) > 1 for trial in book.trials.values())
 
 
 def wrong_in_journal(records: Iterable[Record], budget: int) -> list[str]:

@@ -48,13 +48,15 @@ def sample_images(store: Store, record: SegmentRecord) -> dict[str, bytes]:
     """Return a segment's samples as pictures, by the paths at which MLflow's image grid looks for step and time.
 
     The names follow `MlflowClient.log_image` (3.17), but the unique part is the samples' digest: showing a segment
-    again writes the same files.
+    again writes the same files. There are none where a segment has no samples, or they cannot be drawn.
     """
     if record.result.samples is None:
         return {}
     from trainers.generate import picture, read_samples
 
     image = picture(read_samples(store.get(record.result.samples)))
+    if image is None:
+        return {}
     scale = THUMBNAIL / max(image.size)
     small = image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
     unique = uuid.UUID(record.result.samples[:32])

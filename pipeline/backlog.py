@@ -28,7 +28,7 @@ class Backlog:
         self._waiting: dict[Subject, int] = {}  # folded records that are not shown yet
         self._broken: dict[Subject, int] = {}  # records that cannot be shown whole
         self._began: dict[Subject, float] = {}
-        self._runs: set[tuple[Subject, str, str]] = set()
+        self._runs: dict[Subject, tuple[str, str]] = {}  # the newest: its id, and where it is
 
     @property
     def unsynced(self) -> int:
@@ -45,7 +45,7 @@ class Backlog:
             if isinstance(record, StudyRecord | TrialRecord):
                 self._began[subject] = record.at
             if isinstance(record, RunRecord):
-                self._runs.add((record.trial, record.run_id, record.tracking_uri))
+                self._runs[subject] = (record.run_id, record.tracking_uri)
             else:
                 self._waiting[subject] = self._waiting.get(subject, 0) + 1
             self._folded += 1
@@ -63,9 +63,12 @@ class Backlog:
         self._waiting[subject] = self._waiting.pop(subject)
 
     def shown(self, subject: Subject, run: RunRecord | None, *, whole: bool) -> None:
-        """Note that something was shown; what was not shown whole waits for its next record, or for another command."""
-        if run is not None and (key := (run.trial, run.run_id, run.tracking_uri)) not in self._runs:
-            self._runs.add(key)
+        """Note that something was shown; what was not shown whole waits for its next record, or for another command.
+
+        A run that the journal knows from before another one is noted again: its newest record says which one counts.
+        """
+        if run is not None and self._runs.get(run.trial) != (key := (run.run_id, run.tracking_uri)):
+            self._runs[run.trial] = key
             self.outbox.put(run)
         count = self._waiting.pop(subject)
         if whole:

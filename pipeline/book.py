@@ -39,6 +39,7 @@ class Trial:
     order: list[int] = field(default_factory=list)  # the place of each segment's record in the journal: 0, 1, ...
     ended: int = -1  # the place of its final decision
     losses: list[LossRecord] = field(default_factory=list)
+    usable: tuple[tuple[str, int], ...] = ()  # digest and step of the last two checkpoints that were not found corrupt
     decision: DecisionRecord | None = None  # the newest; a final one stays
     run_id: str | None = None
 
@@ -72,9 +73,7 @@ class Trial:
     @property
     def checkpoint(self) -> tuple[str, int] | None:
         """Digest and step of the newest checkpoint that was not found corrupt."""
-        bad = {loss.blob for loss in self.losses}
-        kept = [(s.result.checkpoint, s.result.stop) for s in self.segments if s.result.checkpoint is not None][-2:]
-        return next(((digest, stop) for digest, stop in reversed(kept) if digest not in bad), None)
+        return self.usable[-1] if self.usable else None
 
     @property
     def event(self) -> Event | None:
@@ -109,6 +108,7 @@ class Trial:
                 self._commit(record, place)
             case LossRecord():
                 self.losses.append(record)
+                self.usable = tuple(kept for kept in self.usable if kept[0] != record.blob)
             case DecisionRecord():
                 self._decide(record, place)
 
@@ -134,6 +134,8 @@ class Trial:
             raise self._impossible(f"segment {record.index} must go on from step {self.steps}, but got {got}")
         self.segments.append(record)
         self.order.append(place)
+        if result.checkpoint is not None:
+            self.usable = (*self.usable, (result.checkpoint, result.stop))[-2:]
 
     def _decide(self, record: DecisionRecord, place: int) -> None:
         if record.state is TrialState.RUNNING:

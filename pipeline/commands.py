@@ -137,7 +137,7 @@ def sample(
         say: told when a trial is trained again, whose weights were collected.
 
     Raises:
-        ConfigError: there is no such trial, or the picture cannot be written there.
+        ConfigError: there is no such trial, its samples cannot be drawn, or the picture cannot be written there.
         NotGoodEnough: the trial has no generator.
     """
     if out.suffix.lower() != ".png":
@@ -156,9 +156,12 @@ def sample(
         config, shape, weights = _generator(place, model, say)
         samples, centres = draw_from(load_generator(config, shape, weights), config, n, seed), centres_of(config)
     try:
-        write_png(samples, out, centres)
+        drawn = write_png(samples, out, centres)
     except OSError as error:
         raise ConfigError(f"--out must be a file that can be written, but got --out {out}: {error.strerror}") from error
+    if not drawn:
+        size = list(samples.shape[1:])
+        raise ConfigError(f"only points and images can be drawn, but samples of {model} have the shape {size}")
 
 
 def _generator(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from trainers.errors import IntegrityError, Unreachable
 _TEMPORARY = "~"  # not allowed in a name, so that what a crash leaves behind is never listed
 _LEFT = re.compile(r".*~([0-9a-f]{12})~(\d+)~[0-9a-f]{12}", re.DOTALL)  # name, machine, process, random
 _DAY = 86_400.0  # seconds
+_SWEPT = ("blobs", "studies")  # where writers are; what else lies beside them is somebody else's
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,6 +36,11 @@ def _reachable(path: Path) -> Iterator[None]:
 def _unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _tell(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # its writer, or another sweep, was quicker
+        _log.warning("%s was not swept, and stays as it is: %s", error.filename, error.strerror)
 
 
 def _sync(folder: Path) -> None:
@@ -199,13 +207,16 @@ class DiskStore:
     def sweep(self) -> int:
         """See `Store.sweep`."""
         count = 0
-        with _reachable(self.path):
-            for folder, _, files in os.walk(self.path, onerror=_unless_missing):
-                for path in (Path(folder) / file for file in files if _TEMPORARY in file):
-                    with suppress(FileNotFoundError):  # its writer, or another sweep, was quicker
-                        if _half_written(path):
-                            path.unlink()
-                            count += 1
+        for folder, folders, files in os.walk(self.path, onerror=_tell):
+            if Path(folder) == self.path:
+                folders[:] = [name for name in folders if name in _SWEPT]
+            for path in (Path(folder) / file for file in files if _TEMPORARY in file):
+                try:
+                    if _half_written(path):
+                        path.unlink()
+                        count += 1
+                except OSError as error:
+                    _tell(error)
         return count
 
     @contextmanager

@@ -21,7 +21,7 @@ from pipeline.keys import flatten
 # `workers` counts where a search is reproducible: each is a place in virtual time.
 FREE = ("trials", "workers", "gpus_per_worker", "max_hours", "retries", "store", "tracking_uri", "study_storage")
 # Modules of pipeline/ of which results are a function.
-DECIDE = ("asking", "book", "config", "order", "policies", "search", "study")
+DECIDE = ("asking", "book", "config", "keys", "order", "policies", "search", "study")
 LIBRARIES = ("torch", "numpy", "optuna", "ray", "mlflow", "pyarrow")
 
 

@@ -51,7 +51,7 @@ class Janitor:
             for digest in (put.checkpoint or "", put.generator or ""):
                 self._gone.discard(digest)
                 self._noted.pop(digest, None)
-        self._note(policies.discardable(trial.segments, trial.best))
+        self._note(policies.discardable(trial))
 
     def collect(self, book: Book) -> None:
         """Note what final trials do not need any more, which changes whenever a better one is found."""

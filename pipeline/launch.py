@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from pipeline.trackers import open_trackers
 from trainers.errors import GansearchError, StateConflict
 
 DRAIN_SECONDS = 120.0  # how long a search that has ended waits for MLflow
+OVERTIME = 1800.0  # seconds after `max_hours` in which what is under way may still end: a training may hang
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class Driver:
         uninterrupted: what it returns lasts while the study is written; a KeyboardInterrupt is to wait for its end.
         watch: shown the study now and then.
         say: told one line for the user.
+        clock: tells steady seconds, which `max_hours` goes by.
     """
 
     address: str | None = None
@@ -53,6 +57,7 @@ class Driver:
     uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
     watch: Callable[[Book], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
+    clock: Callable[[], float] = time.monotonic
 
 
 OpenExecutor = Callable[[Store, SearchConfig, Driver], Executor]
@@ -98,15 +103,15 @@ def launch(
             trained.
         UserError: a trial failed by the user's own mistake.
     """
-    began = time.monotonic()
+    began = driver.clock()
     store = open_store(config.store)
     with Ledger.open(store, config.study, say=driver.say) as ledger:
         store.sweep()
-        with driver.uninterrupted():
-            _refuse_drift(ledger, config, driver.allow_drift)
+        differs = _allowed(drift.differences(ledger.book, config), config, driver)
         uid, absent = (None, None) if ledger.book.study is None else (ledger.book.study.uid, driver.say)
         shown = open_trackers(_plain(config), store, config.study, config.tracking_uri, uid, absent=absent)
-        work = _Work(config, driver, ledger, store, Projectors(ledger.records, shown, ledger.check), open_executor)
+        projectors = Projectors(ledger.records, shown, ledger.check)
+        work = _Work(config, driver, ledger, store, projectors, open_executor, differs)
         trained = _left_to_do(ledger.book, config)
         done = work.train(began) if trained else work.only_show()
         if (error := work.projectors.conflict or work.projectors.integrity) is not None:
@@ -115,7 +120,7 @@ def launch(
             book=ledger.book,
             finished=done,
             trained=trained,
-            seconds=time.monotonic() - began,
+            seconds=driver.clock() - began,
             lagging=work.lagging,
             tracking_uri=shown[0].tracking_uri,
             picture=draw_best(ledger.book, store),
@@ -132,11 +137,13 @@ class _Work:
     store: Store
     projectors: Projectors
     open_executor: OpenExecutor
+    differs: list[str]  # from the study as it began, and is allowed to
     done: bool = False  # whether the budget is used up
     lagging: dict[str, int] = field(default_factory=dict)  # what is not shown in the end
 
     def only_show(self) -> bool:
         """Bring MLflow up to date with a study that is finished, and remove what its driver did not get to remove."""
+        self._note_changes(self.differs)
         if (best := to_name(self.ledger.book, self.config.trials)) is not None:
             with self.driver.uninterrupted():
                 self.ledger.append(FinishRecord(at=time.time(), best=best))  # its driver died right before
@@ -170,12 +177,21 @@ class _Work:
             self.projectors.start()
             with self.driver.uninterrupted():
                 self.done = self._made_search(executor, began).run()
-        except StateConflict:
-            self.projectors.leave()  # at once: what this driver knows is old
+        except BaseException as error:
+            if isinstance(error, StateConflict):
+                self.projectors.leave()  # at once: what this driver knows is old
+            try:
+                self._close(executor)
+            except Exception as second:  # the first error is the one to tell
+                _log.warning("the workers did not end as they should: %s", second)
             raise
-        finally:
-            with self.driver.uninterrupted():  # Ray, shut down by half, ends this process with a code of its own
+        self._close(executor)
+
+    def _close(self, executor: Executor) -> None:
+        with self.driver.uninterrupted():  # Ray, shut down by half, ends this process with a code of its own
+            try:
                 executor.close()
+            finally:
                 self.store.sweep()  # what a worker that was killed left half-written
 
     def _begin(self, executor: Executor) -> None:
@@ -184,7 +200,8 @@ class _Work:
         first = train_config(config, first_params(config)[0], trial_seed(config.seed, 0))
         prepared = executor.prepare(first, None if study is None else study.extractor)
         if study is not None:
-            self._same_data(prepared.data)
+            lines = _allowed(drift.data_differences(self.ledger.book, prepared.data), config, self.driver)
+            self._note_changes([*self.differs, *lines])
             return
         record = StudyRecord(
             at=time.time(),
@@ -200,13 +217,12 @@ class _Work:
         with self.driver.uninterrupted():
             self.ledger.append(record)
 
-    def _same_data(self, now: dict[str, Any]) -> None:
-        if lines := drift.data_differences(self.ledger.book, now):
-            if not self.driver.allow_drift:
-                raise StateConflict(drift.refusal(self.config.study, lines))
-            note = BudgetRecord(at=time.time(), config=_plain(self.config), allowed=tuple(lines))
+    def _note_changes(self, differs: list[str]) -> None:
+        """Commit how this driver goes on with the study otherwise; only here, where nothing can refuse it any more."""
+        now = _plain(self.config)
+        if differs or self.ledger.book.config != now:
             with self.driver.uninterrupted():
-                self.ledger.append(note)
+                self.ledger.append(BudgetRecord(at=time.time(), config=now, allowed=tuple(differs)))
 
     def _made_search(self, executor: Executor, began: float) -> Search:
         config, driver = self.config, self.driver
@@ -223,8 +239,8 @@ class _Work:
                 num_enqueued=num_enqueued(config),
             ),
             blobs=self.store,
-            should_stop=lambda: driver.should_stop() or time.monotonic() > deadline,
-            abandon=driver.abandon,
+            should_stop=lambda: driver.should_stop() or driver.clock() > deadline,
+            abandon=lambda: driver.abandon() or driver.clock() > deadline + OVERTIME,
             tick=self._tick,
         )
 
@@ -256,10 +272,12 @@ def _left_to_do(book: Book, config: SearchConfig) -> bool:
     return book.study is None or waiting or book.finished < config.trials
 
 
-def _refuse_drift(ledger: Ledger, config: SearchConfig, allowed: bool) -> None:
-    lines = drift.differences(ledger.book, config)
-    if lines and not allowed:
+def _allowed(lines: list[str], config: SearchConfig, driver: Driver) -> list[str]:
+    """Return what differs from the study, a line each.
+
+    Raises:
+        StateConflict: something does, and is not allowed to.
+    """
+    if lines and not driver.allow_drift:
         raise StateConflict(drift.refusal(config.study, lines))
-    now = _plain(config)
-    if ledger.book.study is not None and (lines or ledger.book.config != now):
-        ledger.append(BudgetRecord(at=time.time(), config=now, allowed=tuple(lines)))
+    return lines

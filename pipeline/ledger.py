@@ -201,7 +201,7 @@ class Ledger:
 
     def _compact_if_due(self) -> None:
         """Compact where it is time; a failure is told and no more, since all is durable already."""
-        if self._loose < self._due:
+        if self._loose < self._due or not self.records:
             return
         try:
             compact(self._store, self.study, Place(self._epoch, self._number), self.records)
@@ -243,7 +243,7 @@ def study_names(store: Store) -> list[str]:
 class _Replay:
     records: list[Record] = field(default_factory=list)
     compacted: int = 0  # records
-    loose: int = 0  # objects
+    loose: int = 0  # objects that are not compacted, ends of epochs among them
 
 
 def _replay(store: Store, study: str) -> _Replay:
@@ -271,11 +271,11 @@ def _read(store: Store, study: str) -> _Replay:
         if place.epoch in ended:
             continue  # written behind the end: nobody's
         records = records_of(store, record_name(study, place), data)
+        found.loose += 1
         if records is None:
             ended.add(place.epoch)
         else:
             found.records += records
-            found.loose += 1
     for epoch in sorted(set(range(max(start.epoch, 1), last)) - ended):  # nobody wrote into a later one before its end
         missing = record_name(study, Place(epoch, max(journal.get(epoch, [0])) + 1))
         raise Lost(f"{missing} is missing from {store.uri}, though others need it")

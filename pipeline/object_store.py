@@ -93,7 +93,7 @@ class ObjectStore:
         with self._reachable("written"):
             self._s3.put(probe, b"", mode="create")
         try:
-            with self._reachable("written"):
+            with self._reachable("written", NameTaken):
                 self._s3.put(probe, b"", mode="create")
         except NameTaken:
             return
@@ -121,7 +121,7 @@ class ObjectStore:
         """See `Store.create`."""
         checked_name(name)
         for _ in range(5):
-            with suppress(NameTaken), self._reachable(f"written ({name})"):
+            with suppress(NameTaken), self._reachable(f"written ({name})", NameTaken):
                 self._s3.put(name, data, mode="create", use_multipart=False)
                 return
             if self._is_there(name):
@@ -172,7 +172,7 @@ class ObjectStore:
         """See `Store.set_aside`."""
         target = f"aside/{digest}-{uuid4().hex[:8]}"  # the same blob may rot again
         try:
-            with self._reachable(f"written (blob {digest})"):
+            with self._reachable(f"written (blob {digest})", MissingObject):
                 self._s3.rename(_blob(digest), target)
         except MissingObject:
             return ""
@@ -198,11 +198,11 @@ class ObjectStore:
             yield got
 
     def _read(self, path: str) -> bytes:
-        with self._reachable(f"read ({path})"):
+        with self._reachable(f"read ({path})", MissingObject):
             return self._s3.get(path).bytes().to_bytes()
 
     def _delete(self, path: str) -> None:
-        with suppress(MissingObject), self._reachable(f"written ({path})"):
+        with suppress(MissingObject), self._reachable(f"written ({path})", MissingObject):
             self._s3.delete(path)
 
     def _is_there(self, name: str) -> bool:
@@ -213,14 +213,19 @@ class ObjectStore:
         return True
 
     @contextmanager
-    def _reachable(self, done: str) -> Iterator[None]:
-        """Turn the library's errors into ours, which name what could not be done; its own tell too much."""
+    def _reachable(self, done: str, asked: type[NameTaken | MissingObject] | None = None) -> Iterator[None]:
+        """Turn the library's errors into ours, which name what could not be done; its own tell too much.
+
+        Whether an object is there is told to those alone who ask: any conflict looks as if one were, and any answer
+        "not found" as if none were, also where that decides nothing.
+        """
         try:
             yield
-        except AlreadyExistsError:
-            raise NameTaken(f"an object exists already in {self.uri}: it cannot be {done}") from None
         except (BaseError, OSError) as error:
-            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+            if asked is NameTaken and isinstance(error, AlreadyExistsError):
+                raise NameTaken(f"an object exists already in {self.uri}: it cannot be {done}") from None
+            missing = isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
+            if asked is MissingObject and missing:
                 raise MissingObject(f"there is no object in {self.uri} that can be {done}") from None
             raise Unreachable(f"{self.uri} cannot be {done}: {_why(error)}; {_MEND}") from None
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.book import Book, Trial
 from pipeline.config import HalvingConfig, RetryConfig
-from pipeline.records import Cause, DecisionRecord, LossRecord, SegmentRecord, SegmentResult, TrialState
-from trainers.errors import IntegrityError
+from pipeline.records import Cause, DecisionRecord, LossRecord, SegmentResult, TrialState
+from trainers.errors import GansearchError, IntegrityError, NotGoodEnough, UserError
 from trainers.stability.events import Event
 
 FAILURES_IN_A_ROW = 3
@@ -105,6 +105,13 @@ def final(
     )
 
 
+def suspensions(trials: Iterable[Trial], *, at: float) -> list[DecisionRecord]:
+    """Return what says of trials that are not final that they wait for the next driver, where nothing says so yet."""
+    state, reason = TrialState.SUSPENDED, "the search was stopped"
+    running = [trial.number for trial in trials if trial.state is not state]
+    return [DecisionRecord(at=at, trial=number, state=state, reason=reason) for number in running]
+
+
 def may_decide(trial: Trial, result: SegmentResult, halving: HalvingConfig) -> bool:
     """Tell whether the verdict after a segment may be a final state; it is asked before the segment is committed."""
     steps = trial.spec.config.steps
@@ -124,17 +131,32 @@ def hopeless(ended: Sequence[Trial]) -> bool:
     return latest == [TrialState.FAILED] * FAILURES_IN_A_ROW
 
 
-def discardable(segments: Sequence[SegmentRecord], best: SegmentRecord | None) -> tuple[str, ...]:
-    """Return the blobs that a trial with these segments does not need, each once.
+def ends_search(number: int, cause: Cause, detail: str, ended: Sequence[Trial]) -> GansearchError | None:
+    """Return the error that ends the search once a trial has failed, or None where it goes on.
 
-    The last two checkpoints stay, however many segments lie between them, and the generator of the best segment;
-    histories and samples always stay. What is gone already is named again: a segment that is trained again from an
-    older checkpoint puts its generator once more, and a driver may have died before it discarded anything.
+    Args:
+        number: of the trial.
+        cause: of the loss that it failed of.
+        detail: of that loss.
+        ended: the trials that have ended, this one the last.
     """
-    checkpoints = [s.result.checkpoint for s in segments if s.result.checkpoint is not None]
-    generators = [s.result.generator for s in segments if s.result.generator is not None]
-    kept = {*checkpoints[-2:], best.result.generator if best else None}
-    return tuple(digest for digest in dict.fromkeys(checkpoints[:-2] + generators) if digest not in kept)
+    if cause == "user_error":
+        return UserError(f"trial {number} failed: {detail} (`gansearch show {number}` tells more)")
+    if hopeless(ended):
+        return NotGoodEnough(f"the last {FAILURES_IN_A_ROW} trials failed, the latest of: {detail}")
+    return None
+
+
+def discardable(trial: Trial) -> tuple[str, ...]:
+    """Return the blobs that a trial does not need which goes on, each once.
+
+    The last two checkpoints that can be used stay, however many segments lie between them, and the generator of the
+    best segment; histories and samples always stay. What is gone already is named again: a segment that is trained
+    again from an older checkpoint puts its blobs once more, and a driver may have died before it discarded anything.
+    """
+    weights = [s.result.checkpoint for s in trial.segments] + [s.result.generator for s in trial.segments]
+    kept = {*(digest for digest, _ in trial.usable), trial.best.result.generator if trial.best else None}
+    return tuple(digest for digest in dict.fromkeys(weights) if digest is not None and digest not in kept)
 
 
 def to_name(book: Book, trials: int) -> tuple[int, ...] | None:
@@ -163,14 +185,20 @@ def garbage(trial: Trial, *, keep: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(digest for digest in weights if digest is not None and digest != best))
 
 
-def committed_before(trial: Trial, result: SegmentResult) -> bool:
+def committed_before(trial: Trial, result: SegmentResult, since: int = 0) -> bool:
     """Tell whether a segment is a committed one that was trained again.
 
+    Args:
+        trial: whose newest attempt trained it.
+        result: the segment.
+        since: what lies before this place in the journal may have been trained by other code.
+
     Raises:
-        IntegrityError: it is, but did not come out the same in the same environment.
+        IntegrityError: it is, but did not come out the same, though all that its attempt trained again came from the
+            same environment and code. Where one segment did not, those behind it began from other bits.
     """
     committed = next((s.result for s in trial.segments if s.result.stop == result.stop), None)
-    if committed is not None and committed.environment == result.environment:
+    if committed is not None and _from_the_same(trial, result, since):
         for what in ("history", "scores", "events", "samples", "generator", "checkpoint"):
             before, got = getattr(committed, what), getattr(result, what)
             if before != got:
@@ -179,3 +207,11 @@ def committed_before(trial: Trial, result: SegmentResult) -> bool:
                     f"gave {what} {got}, but {before} was committed"
                 )
     return committed is not None
+
+
+def _from_the_same(trial: Trial, result: SegmentResult, since: int) -> bool:
+    """Tell whether all that the newest attempt trained again up to a segment came from this environment and code."""
+    begun = min([result.start, *(attempt.step for attempt in trial.attempts[-1:])])
+    before = zip(trial.segments, trial.order, strict=True)
+    again = [(s.result, place) for s, place in before if begun < s.result.stop <= result.stop]
+    return all(was.environment == result.environment and place >= since for was, place in again)

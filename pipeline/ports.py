@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.records import Cause, LossRecord, SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
-from trainers.errors import GansearchError, IntegrityError, Unreachable
+from trainers.errors import GansearchError, IntegrityError, Unreachable, UserError
 from trainers.registry import Part
 
 # What torch says of memory and of a device, the first that fits. A library of CUDA's that has no room for its own
@@ -120,6 +120,10 @@ class WorkerDiedError(Unreachable):
     """A worker died before there was a trial to blame; another one may fare better."""
 
 
+class WorkersGoneError(Unreachable):
+    """What runs the workers has ended, and with it all of them: none will answer."""
+
+
 class CorruptCheckpointError(IntegrityError):
     """A checkpoint is not what was stored; the training can go on from the one before."""
 
@@ -133,17 +137,19 @@ def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
     """Return what `call` returns, or the Loss that its exception amounts to.
 
     Raises:
-        GansearchError: as `call` raised it; its text is for the user as it stands.
+        GansearchError: as `call` raised it, where it concerns more than one trial, such as the store; its text is for
+            the user as it stands.
     """
     try:
         return call()
     except CorruptCheckpointError as error:
         return Loss(cause="checkpoint", detail=str(error), blob=error.blob)
+    except UserError as error:  # of this trial: whoever resumes must not begin with it again, for ever
+        return Loss(cause="user_error", detail=str(error), traceback=_story(error))
     except GansearchError:
         raise
     except Exception as error:
-        text = "".join(traceback.format_exception(error))
-        return Loss(cause=cause_of(error), detail=sentence(error), traceback=text)
+        return Loss(cause=cause_of(error), detail=sentence(error), traceback=_story(error))
 
 
 def cause_of(error: BaseException) -> Cause:
@@ -162,6 +168,10 @@ def cause_of(error: BaseException) -> Cause:
         return "user_error"
     found = (cause for cause, signs in _SIGNS if re.search(signs, text))
     return next(found, "worker_lost" if "AcceleratorError" in names else "user_error")
+
+
+def _story(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def sentence(error: BaseException) -> str:

@@ -13,19 +13,18 @@ from pipeline import ray_options  # before ray, which reads the environment  # i
 import ray
 from ray.exceptions import ActorUnavailableError, RayError, RaySystemError, RayTaskError
 
-from pipeline.ports import Answer, Job, Loss, Prepared, StoppedError, WorkerDiedError, cause_of, sentence
-from pipeline.ray_errors import before_training, loss
-from pipeline.ray_slot import NodeHealth, Slot, has_opened, node_id, on_dead_node, refusal, spawn
+from pipeline.ports import Answer, Job, Loss, Prepared, WorkerDiedError, WorkersGoneError, cause_of, sentence
+from pipeline.ray_errors import loss
+from pipeline.ray_places import Places
+from pipeline.ray_slot import NEVER_BEGAN, NodeHealth, Slot, has_opened, node_id, on_dead_node, refusal, spawn
 from pipeline.records import SegmentResult
-from pipeline.resources import capacity, gpu_share, is_dead, shortfall, totals
+from pipeline.resources import gpu_share, is_dead, totals
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, GansearchError, Unreachable
+from trainers.errors import ConfigError, GansearchError
 
 logger = logging.getLogger(__name__)
 
-LOOK, NEWS = 0.5, 10.0  # seconds between two looks at whether to stop, and between two lines for the user
-LOCAL_PATIENCE, CLUSTER_PATIENCE, ROOM_PATIENCE, END_PATIENCE = 180.0, 600.0, 30.0, 10.0  # seconds
-CHANCES = 3  # workers that may die before the first trial
+ROOM_PATIENCE, END_PATIENCE = 30.0, 10.0  # seconds
 NO_FAULT_OF_THE_WORKER = ("user_error", "checkpoint")  # causes after which its process is as good as before
 
 
@@ -69,15 +68,22 @@ class RayExecutor:
         self._slots: dict[str, Slot] = {}
         self._unreachable: list[Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
-        self._should_stop, self._room_patience, self._chances = should_stop, room_patience, CHANCES
+        self._should_stop, self._room_patience = should_stop, room_patience
         self._nodes = NodeHealth()
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             ray_options.begin(ray.init, ray.shutdown, workers, address, modules)
         try:
             share = gpu_share(gpus_per_worker, workers, totals(ray.nodes())[1])
-            self._share, self._spawn = share, functools.partial(spawn, store_uri, worker, share)
-            self._place(may_grow=address is not None, patience=patience)
+            self._places = Places(
+                self._slots,
+                functools.partial(spawn, store_uri, worker, share),
+                share,
+                may_grow=address is not None,
+                patience=patience,
+                should_stop=should_stop,
+            )
+            self._places.take(self.workers)
         except BaseException:
             self.close()
             raise
@@ -88,7 +94,7 @@ class RayExecutor:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Return what `function` returns on the first worker; it must be importable there."""
-        return self._ask(self._slots[self.workers[0]].host.call.remote(function))
+        return self._places.ask(self._slots[self.workers[0]].host.call.remote(function))
 
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         """Load the data and train the extractor on the first worker; see the Executor port.
@@ -99,10 +105,11 @@ class RayExecutor:
         """
         name = self.workers[0]
         while True:
+            self._places.wait()
             try:
-                prepared: Prepared = self._ask(self._slots[name].host.prepare.remote(config, extractor))
+                prepared: Prepared = self._places.ask(self._slots[name].host.prepare.remote(config, extractor))
             except WorkerDiedError as error:
-                self._begin_again(name, error)
+                self._places.begin_again(name, error)
             else:
                 return prepared
 
@@ -113,24 +120,25 @@ class RayExecutor:
             logger.warning("%s had nothing to do and is replaced: %s", worker, why)
             self._keep(refusal(slot))
             ray.kill(slot.host)
-            slot = self._slots[worker] = self._spawn(worker)
+            slot = self._places.replace(worker, vain=slot.vain + 1 if why == NEVER_BEGAN else 0)
         return has_opened(slot) and not self._nodes.in_doubt(slot)
 
     def start(self, worker: str, job: Job) -> None:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
         slot = self._idle(worker)
-        slot.trial, slot.attempt = job.spec.number, job.attempt
-        slot.calls, slot.call = slot.calls + 1, slot.host.start.remote(job)
+        slot.hold(job.spec.number, job.attempt)
+        slot.expect(slot.host.start.remote(job), time.monotonic())
 
     def advance(self, worker: str) -> None:
         """Ask a worker for its next segment; see the Executor port."""
         slot = self._idle(worker)
-        slot.calls, slot.call = slot.calls + 1, slot.host.advance.remote()
+        slot.expect(slot.host.advance.remote(), time.monotonic())
 
     def next(self, timeout: float) -> list[Answer]:
         """Wait for at least one answer, or for `timeout` seconds; see the Executor port."""
         if self._error is None:
             answers = [self._answer(slot) for slot in self._answered(timeout)]
+            self._mention_slow()
             given = [answer for answer in answers if answer is not None] + self._late_answers()
             if given or self._error is None:
                 return given
@@ -140,7 +148,8 @@ class RayExecutor:
     def close(self) -> None:
         """End the workers and whatever they are doing, and Ray where this executor started it."""
         slots = [*self._slots.values(), *self._unreachable]
-        self._slots, self._unreachable = {}, []
+        self._slots.clear()
+        self._unreachable.clear()
         if slots and ray.is_initialized():
             for slot in slots:
                 ray.kill(slot.host)
@@ -149,19 +158,6 @@ class RayExecutor:
         if self._owns_ray:
             self._owns_ray = False
             ray.shutdown()
-
-    def _ask(self, reference: Any) -> Any:
-        """Return an answer that is waited for before there are trials, unless somebody wants the search to stop."""
-        while not ray.wait([reference], timeout=LOOK)[0]:
-            self._stop_if_asked()
-        try:
-            return ray.get(reference)
-        except RayError as error:
-            raise before_training(error) from error
-
-    def _stop_if_asked(self) -> None:
-        if self._should_stop():
-            raise StoppedError("stopped before the first trial began; the same command begins again")
 
     def _idle(self, worker: str) -> Slot:
         slot = self._slots[worker]
@@ -176,15 +172,16 @@ class RayExecutor:
         if not calls and not homeless:
             time.sleep(0.0 if all(map(self.ready, self.workers)) else timeout)
             return []
-        if not ray.wait(list(calls) or homeless, timeout=timeout)[0]:
+        if not ray.wait(list(calls) or homeless, timeout=timeout)[0] and not self._should_stop():
+            # Who stops us may have ended Ray's head, too: what is asked of it then ends this process after a minute.
             self._notice_own_node()
-            self._mention_homeless()
+            self._places.mention_homeless()
         ready = ray.wait(list(calls), num_returns=len(calls), timeout=0)[0] if calls else []
         return [slot for reference, slot in calls.items() if reference in ready]
 
     def _answer(self, slot: Slot) -> Answer | None:
         """Return a worker's answer, its actor replaced if need be; None where its error waits to be raised."""
-        reference, slot.call = slot.call, None
+        reference = slot.answered(time.monotonic())
         out_of_reach = False
         try:
             result: SegmentResult | Loss = ray.get(reference)
@@ -194,21 +191,24 @@ class RayExecutor:
                 return None
             result = Loss(cause=cause_of(error.cause), detail=sentence(error.cause), traceback=str(error))
         except RaySystemError as error:
-            self._keep(Unreachable(f"Ray itself has failed: {sentence(error)}; the same command goes on"))
+            self._keep(WorkersGoneError(f"Ray itself has failed: {sentence(error)}; the same command goes on"))
             return None
         except RayError as error:
             out_of_reach = isinstance(error, ActorUnavailableError)
-            result = loss(error, slot.name, node_dead=on_dead_node(slot))
+            result = loss(error, slot.name, node_dead=not self._should_stop() and on_dead_node(slot))
         if isinstance(result, Loss) and result.cause in ("node_lost", "preemption"):
             self._nodes.lost(slot)
-        if isinstance(result, Loss) and result.cause not in NO_FAULT_OF_THE_WORKER:
-            if out_of_reach:
-                slot.late = slot.host.late.remote(slot.calls)
-                self._unreachable.append(slot)
-            else:
-                ray.kill(slot.host)
-            self._slots[slot.name] = self._spawn(slot.name)
+        if isinstance(result, Loss) and result.cause not in NO_FAULT_OF_THE_WORKER and not self._should_stop():
+            self._replace(slot, out_of_reach=out_of_reach)
         return Answer(slot.name, slot.trial, slot.attempt, result)
+
+    def _replace(self, slot: Slot, *, out_of_reach: bool) -> None:
+        if out_of_reach:
+            slot.late = slot.host.late.remote(slot.calls)
+            self._unreachable.append(slot)
+        else:
+            ray.kill(slot.host)
+        self._places.replace(slot.name)
 
     def _keep(self, error: GansearchError | None) -> None:
         """Keep an error until it can be raised; of several the first, which the others may follow from."""
@@ -241,58 +241,18 @@ class RayExecutor:
         waits = self._slots[slot.name]
         return time.monotonic() - waits.since > self._room_patience and not has_opened(waits)
 
-    def _place(self, *, may_grow: bool, patience: float | None) -> None:
-        """Make the actors and wait until each has its place; Ray itself would wait for ever without a word."""
-        workers = len(self.workers)
-        wait = patience if patience is not None else CLUSTER_PATIENCE if may_grow else LOCAL_PATIENCE
-        if capacity(ray.nodes(), self._share) < workers:
-            if not may_grow:
-                raise Unreachable(self._shortfall())
-            logger.warning("giving the cluster %g s to grow: %s", wait, self._shortfall())
-        self._slots = {name: self._spawn(name) for name in self.workers}  # what an autoscaler sees
-        deadline, tell = time.monotonic() + wait, time.monotonic() + NEWS
-        while missing := [slot for slot in self._slots.values() if not self._has_place(slot)]:
-            self._stop_if_asked()
-            if time.monotonic() >= deadline:
-                placed = workers - len(missing)
-                raise Unreachable(f"after {wait:g} s {placed} of them had a place: {self._shortfall()}")
-            if time.monotonic() >= tell:
-                tell += NEWS
-                why = self._shortfall() if capacity(ray.nodes(), self._share) < workers else "they are starting"
-                logger.warning("waiting for %d of %d workers: %s", len(missing), workers, why)
-            ray.wait([slot.opened for slot in missing], num_returns=len(missing), timeout=min(LOOK, wait))
-
-    def _has_place(self, slot: Slot) -> bool:
-        if not has_opened(slot):
-            return False
-        try:
-            self._ask(slot.opened)
-        except WorkerDiedError as error:
-            self._begin_again(slot.name, error)
-            return False
-        return True
-
-    def _begin_again(self, name: str, error: WorkerDiedError) -> None:
-        """Replace a worker that died before the first trial, but not for ever."""
-        if not self._chances:
-            raise error
-        self._chances -= 1
-        logger.warning("%s; %s begins again", error, name)
-        self._slots[name] = self._spawn(name)
-
-    def _shortfall(self) -> str:
-        mend = "lower workers or gpus_per_worker, wait for other work to end, or add nodes"
-        return f"{shortfall(ray.nodes(), len(self.workers), self._share)}; {mend}"
+    def _mention_slow(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots.values():
+            if slot.seems_to_hang(now):
+                took, before = now - slot.called, slot.longest
+                told = (
+                    "trial %d on %s: a segment has taken %.0f s so far, those before it %.0f s at most; does it hang?"
+                )
+                logger.warning(told, slot.trial, slot.name, took, before)
 
     def _notice_own_node(self) -> None:
         """A driver whose own node has died gets no worker anywhere: Ray does not let it join another."""
         if is_dead(ray.nodes(), node_id()):
-            self._keep(Unreachable("Ray's node on this machine has died; the same command starts it again and goes on"))
-
-    def _mention_homeless(self) -> None:
-        """Say which replaced workers still have no place, some time after they were asked for."""
-        for name, slot in self._slots.items():
-            late = time.monotonic() - slot.since > LOCAL_PATIENCE
-            if late and not has_opened(slot):
-                slot.since = time.monotonic()
-                logger.warning("%s waits for a new place: %s", name, self._shortfall())
+            told = "Ray's node on this machine has died; the same command starts it again and goes on"
+            self._keep(WorkersGoneError(told))

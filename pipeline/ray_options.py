@@ -21,6 +21,7 @@ from pipeline.ports import StoppedError, sentence
 from trainers.errors import ConfigError, Unreachable
 
 OBJECT_STORE_BYTES = 200 * 2**20  # answers are small: everything large goes through the store
+LAST_PORT = 65535
 _SHIPPED = ("pipeline", "trainers", "search_spaces")
 _MEND = "RAY_TMPDIR names a short, writable directory for its files"
 
@@ -93,7 +94,7 @@ def joined(address: str, modules: Sequence[str]) -> tuple[dict[str, Any], str]:
         modules: top-level modules to send there, beside our own packages.
 
     Raises:
-        ConfigError: the address is of another form.
+        ConfigError: the address is of another form, or can be nobody's.
         Unreachable: nobody listens there.
     """
     if address != "auto":
@@ -164,10 +165,15 @@ def _path(name: str) -> str:
 def _probe(address: str) -> None:
     """Find out within seconds whether anything listens; Ray itself takes its time."""
     host, colon, port = address.rpartition(":")
+    got = f"but got address={address}"
     if "://" in address or not colon or not port.isdecimal():
-        raise ConfigError(f"address must be auto or host:port, but got address={address}")
+        raise ConfigError(f"address must be auto or host:port, {got}")
+    if len(port) > len(str(LAST_PORT)) or int(port) > LAST_PORT:
+        raise ConfigError(f"the port of address must be at most {LAST_PORT}, {got}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except ValueError as error:  # Python cannot write it as a name of the DNS
+        raise ConfigError(f"address must begin with the name of a host, {got}") from error
     except OSError as error:
         mend = "start it (ray start --head), or leave --address out to run here"
         raise Unreachable(f"no Ray cluster answers at {address}: {sentence(error)}; {mend}") from error

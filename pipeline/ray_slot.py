@@ -12,11 +12,14 @@ from ray.exceptions import RayError, RayTaskError
 
 from pipeline import ray_options
 from pipeline.actor import Actor
-from pipeline.ray_errors import before_training
+from pipeline.ray_errors import before_training, loss
 from pipeline.resources import is_dead
-from trainers.errors import GansearchError
+from trainers.errors import GansearchError, Unreachable
 
+SLOW, SLOW_TIMES = 60.0, 10.0  # a segment may take so many seconds more than so many times the longest before it
 FRESH = 1.0  # seconds for which what Ray says of its nodes is not asked for again
+NEVER_BEGAN = "it could not begin"  # why a worker is replaced
+TRIES = 3  # actors in a row that may die as they open
 SUSPICION = 30.0  # seconds: Ray counts a node as dead after some 10 s of silence
 
 
@@ -34,6 +37,30 @@ class Slot:
     calls: int = 0  # made so far
     call: Any = None  # reference to the outstanding answer
     late: Any = None  # reference to what it says once it is in reach again
+    vain: int = 0  # actors before it, one after the other, that died as they opened
+    called: float = 0.0  # monotonic seconds of the outstanding call
+    longest: float = 0.0  # seconds that a segment of its job took
+    told: bool = False  # whether it was told that its job takes long
+
+    def hold(self, trial: int, attempt: int) -> None:
+        """Take a job in place of the one before."""
+        self.trial, self.attempt, self.longest, self.told = trial, attempt, 0.0, False
+
+    def expect(self, call: Any, now: float) -> None:
+        """Note that an answer is outstanding from now on."""
+        self.calls, self.call, self.called = self.calls + 1, call, now
+
+    def answered(self, now: float) -> Any:
+        """Note that the outstanding answer is there, and return its reference."""
+        call, self.call = self.call, None
+        self.longest = max(self.longest, now - self.called)
+        return call
+
+    def seems_to_hang(self, now: float) -> bool:
+        """Tell, once a job, whether a segment takes far longer than those before it did."""
+        late = self.call is not None and self.longest > 0 and now - self.called > SLOW + SLOW_TIMES * self.longest
+        self.told, told = self.told or late, self.told
+        return late and not told
 
 
 def spawn(store_uri: str, worker: str, share: float, name: str) -> Slot:
@@ -101,26 +128,28 @@ class NodeHealth:
             self._looked, self._nodes = self._clock(), ray.nodes()
         where = self._where(slot)
         if where is None:
-            return "it could not begin"
+            return NEVER_BEGAN
         return "its node has died" if is_dead(self._nodes, where) else None
 
     def in_doubt(self, slot: Slot) -> bool:
-        """Whether a worker's node has lost another since it was asked for, and not long ago."""
-        lost = self._lost.get(self._where(slot) or "")
+        """Whether a worker's node is not known, or has lost another since it was asked for, and not long ago."""
+        if (where := self._where(slot)) is None:
+            return True
+        lost = self._lost.get(where)
         return lost is not None and slot.since < lost < self._clock() < lost + SUSPICION
 
 
 def refusal(slot: Slot) -> GansearchError | None:
-    """Return why an actor that runs cannot begin, such as a store that is not there; its successor would say the same.
-
-    None where it began, or died, of which there is no more to say.
-    """
+    """Return why no successor of an actor could begin, such as a store that is not there; None where one may."""
     try:
         ray.get(slot.opened)
     except RayTaskError as error:
         return before_training(error)
-    except RayError:
-        return None
+    except RayError as error:
+        if slot.vain + 1 < TRIES:
+            return None
+        why = loss(error, slot.name, node_dead=False).detail
+        return Unreachable(f"{slot.name} died {TRIES} times in a row as it opened: {why}; Ray's logs of it say more")
     return None
 
 

@@ -266,7 +266,9 @@ def keeper(out: Path | None, config: TrainConfig) -> Callable[[Segment], None]:
     centres = centres_of(config)
 
     def keep(segment: Segment) -> None:
-        write_png(segment.samples, out / f"samples-{segment.stop:08d}.png", centres)
+        samples = out / f"samples-{segment.stop:08d}.png"
+        if not write_png(segment.samples, samples, centres):
+            samples.with_suffix(".npy").write_bytes(segment.pictured())
         (out / "generator.safetensors").write_bytes(segment.generator())
 
     return keep

@@ -25,7 +25,7 @@ class Result:
         seconds: that it took.
         lagging: records that are not shown yet, by the name of each tracker that lags behind.
         tracking_uri: where the runs are.
-        picture: the best trial's samples.
+        picture: the best trial's samples; see `draw_best`.
     """
 
     book: Book
@@ -60,7 +60,10 @@ class Result:
 
 
 def draw_best(book: Book, store: Store) -> Path | None:
-    """Write the best trial's samples as a picture beside the study's journal, and return its path."""
+    """Write the best trial's samples as a picture beside the study's journal, and return its path.
+
+    None stands for no picture: there are no samples, they cannot be drawn, or the store is no folder.
+    """
     best = book.best.best if book.best is not None else None
     if book.best is None or best is None or best.result.samples is None or book.study is None:
         return None
@@ -68,8 +71,11 @@ def draw_best(book: Book, store: Store) -> Path | None:
         return None
     from trainers.generate import centres_of, picture, read_samples
 
-    drawn, name = io.BytesIO(), f"studies/{book.study.study}/best.png"
     samples = read_samples(store.get(best.result.samples))
-    picture(samples, centres_of(book.best.spec.config)).save(drawn, format="PNG")
-    store.replace(name, drawn.getvalue())
+    drawn = picture(samples, centres_of(book.best.spec.config))
+    if drawn is None:
+        return None
+    encoded, name = io.BytesIO(), f"studies/{book.study.study}/best.png"
+    drawn.save(encoded, format="PNG")
+    store.replace(name, encoded.getvalue())
     return Path(store.path) / name

@@ -14,10 +14,9 @@ from pipeline.book import Book
 from pipeline.config import SearchConfig
 from pipeline.janitor import Blobs, Janitor
 from pipeline.ledger import Ledger
-from pipeline.ports import Answer, Executor, Job, Loss
+from pipeline.ports import Answer, Executor, Job, Loss, WorkersGoneError
 from pipeline.records import (
     AttemptRecord,
-    DecisionRecord,
     FinishRecord,
     LateRecord,
     Record,
@@ -25,7 +24,7 @@ from pipeline.records import (
     SegmentResult,
     TrialState,
 )
-from trainers.errors import GansearchError, UserError
+from trainers.errors import GansearchError
 from trainers.stability.events import Event
 
 TICK = 0.5  # seconds between two looks at whether to stop
@@ -69,6 +68,7 @@ class Search:
         self._abandon = abandon
         self._tick = tick
         self._in_virtual_time = config.schedule == "reproducible"
+        self._same_code = ledger.book.num_records if ledger.book.allowed else 0  # from this place in the journal on
         self._stopping = False
         self._idle = list(executor.workers)
         self._busy: dict[str, tuple[int, int]] = {}  # the trial and attempt that each worker is training
@@ -110,7 +110,7 @@ class Search:
         more = self._waiting or self._trials.wanted  # perhaps for a worker that waits for its place
         if (not self._busy and (self._stopping or not more)) or (self._stopping and self._abandon()):
             return False
-        self._receive(self._executor.next(TICK))
+        self._receive(self._answers())
         self._ledger.stage(*self._tick(self._book))
         if self._failure is not None:
             raise self._failure
@@ -183,7 +183,17 @@ class Search:
 
     # -- what arrives --------------------------------------------------------------------------------------------------
 
+    def _answers(self) -> list[Answer]:
+        try:
+            return self._executor.next(TICK)
+        except WorkersGoneError:
+            if not self._look():
+                raise
+            self._busy.clear()  # whoever stops us has ended them, too
+            return []
+
     def _receive(self, answers: Iterable[Answer]) -> None:
+        self._look()
         arrived: list[int] = []
         for worker, number, attempt, result in answers:
             if self._busy.get(worker) != (number, attempt):  # superseded: whoever took its place answers for the trial
@@ -193,12 +203,14 @@ class Search:
             trial = self._book.trials[number]
             if isinstance(result, Loss):
                 self._idle.append(worker)
+                if self._stopping and result.cause != "user_error":
+                    continue  # perhaps of what stops us: a SIGTERM for all, a machine that is taken away
                 if not self._retry(number, attempt, result):
                     self._arrived.setdefault(number, deque()).append(result)
                     arrived.append(number)
                 continue
             self._resting[number] = worker
-            if not policies.committed_before(trial, result):
+            if not policies.committed_before(trial, result, self._same_code):
                 self._arrived.setdefault(number, deque()).append(result)
                 arrived.append(number)
             elif result.stopping is not None:  # elsewhere it went on; here it cannot
@@ -208,7 +220,6 @@ class Search:
                 self._janitor.tidy(trial, result)
         while (due := self._due(arrived)) is not None:
             self._apply(due, self._arrived[due].popleft())
-        self._look()
         for number in list(self._resting):
             self._go_on(number)
 
@@ -273,12 +284,9 @@ class Search:
         if loss.blob is not None:
             self._janitor.set_aside(loss.blob)
         self._finish(number, TrialState.FAILED, loss.detail, why=loss.traceback)
-        if loss.cause == "user_error":
-            self._failure = UserError(f"trial {number} failed: {loss.detail} (`gansearch show {number}` tells more)")
-        elif policies.hopeless(self._book.ended):
-            latest = f"the last {policies.FAILURES_IN_A_ROW} trials failed, the latest of: {loss.detail}"
-            self._failure = GansearchError(latest)
-        else:
+        failure = policies.ends_search(number, loss.cause, loss.detail, self._book.ended)
+        self._failure = self._failure or failure
+        if failure is None:
             self._take_places()
 
     # -- what ends -----------------------------------------------------------------------------------------------------
@@ -289,6 +297,4 @@ class Search:
 
     def _suspend(self) -> None:
         """Say of every trial that is not final that it waits for the next driver."""
-        running = [trial.number for trial in self._book.unfinished if trial.state is not TrialState.SUSPENDED]
-        suspended = {"at": time.time(), "state": TrialState.SUSPENDED, "reason": "the search was stopped"}
-        self._ledger.stage(*(DecisionRecord.model_validate({"trial": n, **suspended}) for n in running))
+        self._ledger.stage(*policies.suspensions(self._book.unfinished, at=time.time()))

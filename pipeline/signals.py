@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 GRACE = 2.0  # seconds after SIGTERM: `ray job stop` and Kubernetes send SIGKILL some time later, Ray after 3 s
@@ -42,7 +42,9 @@ class StopRequest:
         self._signal = number
         if number == signal.SIGTERM:
             self._at = min(self._at, time.monotonic())
-        self._say("stopping: what is being trained is kept, and the same command goes on with it")
+        # Python refuses a write in the middle of another one; whatever is under way here must not be broken off.
+        with suppress(OSError, RuntimeError):
+            self._say("stopping: what is being trained is kept, and the same command goes on with it")
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Keeps the real stdout for data: what any library prints on file descriptor 1 goes to stderr."""
+"""Keeps the real stdout for data: what any library prints on file descriptor 1 goes to stderr, which may be lost."""
 
 from __future__ import annotations
 
@@ -38,6 +38,27 @@ class _Descriptor(io.FileIO):
         os.close(nowhere)
 
 
+class _Talk(io.FileIO):
+    """Descriptor 2, which nobody may read any more: what cannot be written there is lost.
+
+    A terminal is closed, a pipe's reader is killed, the log's disk is full: a search of days goes on.
+    """
+
+    def write(self, data: Any, /) -> int:
+        size = memoryview(data).nbytes
+        try:
+            written: int | None = super().write(data)
+        except OSError:
+            return size
+        return size if written is None else written  # None: another process has made it non-blocking, and it is full
+
+
+def _stderr() -> TextIO:
+    encoding = getattr(sys.stderr, "encoding", "utf-8")
+    raw = io.BufferedWriter(_Talk(2, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True)
+
+
 def _stream(descriptor: int, *, closefd: bool) -> TextIO:
     raw = _Descriptor(descriptor, "w", closefd=closefd)
     encoding, errors = getattr(sys.stdout, "encoding", "utf-8"), getattr(sys.stdout, "errors", "strict")
@@ -49,7 +70,7 @@ def safe_streams() -> Iterator[None]:
     """Make the three standard streams safe to use, before anything is opened, and flush stdout in the end.
 
     A closed descriptor (`>&-`) becomes /dev/null: else the next file that is opened takes its place, and is printed
-    to. A failure to write stdout is told apart from every other OSError.
+    to. A failure to write stdout is told apart from every other OSError, and one to write stderr is none.
 
     Raises:
         SystemExit: 141, nobody reads stdout any more.
@@ -60,8 +81,7 @@ def safe_streams() -> Iterator[None]:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.stderr = _stderr()
     sys.stdout = _stream(1, closefd=False)
     try:
         try:

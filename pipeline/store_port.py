@@ -81,7 +81,8 @@ class Store(Protocol):
     def sweep(self) -> int:
         """Remove what writers that died left half-written, and return how many files that were.
 
-        Files of this machine's dead processes go at once, those of other machines when they are a day old.
+        Files of this machine's dead processes go at once, those of other machines when they are a day old. What cannot
+        be read or removed is told in the log, and stays: it costs room and nothing else.
         """
 
     def guard(self, name: str) -> AbstractContextManager[bool]:

@@ -13,7 +13,7 @@ from trainers.environment import configure, describe
 from trainers.errors import IntegrityError
 from trainers.history import to_bytes
 from trainers.loop import Segment
-from trainers.state import TrainState, load
+from trainers.state import MisfitError, TrainState, load
 
 
 class Worker:
@@ -65,14 +65,18 @@ class Worker:
         """Begin a trial, or go on from its checkpoint, and train the first segment.
 
         Raises:
-            CorruptCheckpointError: the checkpoint is missing, has other bytes than its digest says, or is none.
+            CorruptCheckpointError: the checkpoint is missing, has other bytes than its digest says, is none, or does
+                not fit what the code makes of this configuration by now.
         """
         config = job.spec.config
         self._segments = iter(())  # whatever comes of this job, the one before it is gone
         state = None if job.checkpoint is None else self._state(job.checkpoint)
         self._checkpoint_every, self._owner = config.checkpoint_every, job.spec.key
         self._segments = loop.train(config, state, extractor=self._extractor(job.extractor))
-        return self.advance()
+        try:
+            return self.advance()
+        except MisfitError as error:
+            raise CorruptCheckpointError(job.checkpoint or "", error) from error
 
     def advance(self) -> SegmentResult:
         """Train the next segment."""

@@ -45,8 +45,8 @@ LAYERS = (
     " pipeline.actor pipeline.ray_errors pipeline.ray_options",
     "pipeline.janitor pipeline.asking pipeline.artifacts pipeline.mirror pipeline.shelf pipeline.backlog"
     " pipeline.projector pipeline.projectors pipeline.mlflow_process pipeline.database_file",
-    "pipeline.study pipeline.optuna_storage pipeline.ray_executor pipeline.ray_slot pipeline.mlflow_runs"
-    " pipeline.mlflow_registry pipeline.mlflow_store",
+    "pipeline.study pipeline.optuna_storage pipeline.ray_executor pipeline.ray_places pipeline.ray_slot"
+    " pipeline.mlflow_runs pipeline.mlflow_registry pipeline.mlflow_store",
     "pipeline.search pipeline.rerun pipeline.models pipeline.registry pipeline.doctor pipeline.drift pipeline.place"
     " pipeline.trackers pipeline.result",
     "pipeline.launch pipeline.commands pipeline.upkeep pipeline.view pipeline.emit",
@@ -62,7 +62,7 @@ EVERYWHERE = {
 }
 # Every other library, with exactly the files that import it.
 HOMES = {
-    "ray": {"pipeline/ray_executor.py", "pipeline/ray_slot.py"},
+    "ray": {"pipeline/ray_executor.py", "pipeline/ray_places.py", "pipeline/ray_slot.py"},
     "obstore": {"pipeline/object_store.py"},
     "optuna": {"pipeline/study.py", "pipeline/optuna_storage.py"},
     "mlflow": {"pipeline/mlflow_store.py", "pipeline/mlflow_runs.py", "pipeline/mlflow_registry.py"},

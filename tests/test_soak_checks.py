@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks import soak_checks
 from pipeline.book import Book
+from pipeline.ray_errors import before_training
 from pipeline.records import Record, SegmentRecord, TrialState
 from tests.fakes import journal
 
@@ -25,6 +26,28 @@ def book(*middle: Record) -> Book:
     for record in records(*middle):
         made.apply(record)
     return made
+
+
+class ActorDiedError(Exception):
+    """As Ray has one."""
+
+
+def test_a_soak_that_killed_or_hit_nothing_proves_nothing():
+    whole = book(segment(0), segment(1), DONE)
+    hit = book(segment(0), journal.attempt(0, 1, 50), segment(1, 1), DONE)
+    assert soak_checks.wrong_in_faults({"worker": 28, "driver": 3}, hit) == []
+    assert soak_checks.wrong_in_faults({"driver": 3}, hit) == ["no worker was killed"]
+    assert soak_checks.wrong_in_faults({"worker": 28}, hit) == ["no driver was killed"]
+    assert soak_checks.wrong_in_faults({"worker": 28, "driver": 3}, whole) == ["no trial was hit"]
+
+
+def test_a_driver_may_give_up_for_a_worker_that_was_killed_early_and_that_not_often():
+    killed = before_training(ActorDiedError("its process was killed"))
+    assert soak_checks.may_give_up(killed.exit_code, f"error: {killed}\n", 0)
+    assert not soak_checks.may_give_up(killed.exit_code, f"error: {killed}\n", soak_checks.MOST_GIVEN_UP)
+    assert not soak_checks.may_give_up(killed.exit_code, "error: Ray does not answer here", 0)
+    assert not soak_checks.may_give_up(1, f"error: {killed}\n", 0)
+    assert not soak_checks.may_give_up(None, f"{killed}, and was replaced\n", 0)
 
 
 def test_a_whole_journal_has_nothing_wrong():

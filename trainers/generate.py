@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 IMAGE_DIMS = 3
+POINT_DIMS = 1
+CHANNELS = 4  # that a picture can have, at most
 BATCH = 500
 SHOWN_SIZE = 48  # pixels that a sample's side is enlarged to, at least
 FAINT, CIRCLE = 160, 9  # grey of what is no sample, and radius of the circles around true modes in pixels
@@ -113,17 +115,31 @@ def centres_of(config: TrainConfig) -> npt.NDArray[np.float64] | None:
     return None if modes is None else modes.centres
 
 
-def write_png(samples: npt.NDArray[np.generic], path: Path, centres: npt.NDArray[np.float64] | None = None) -> None:
-    """Write samples as one picture: a grid of images [n, channels, height, width], or a scatter of points [n, 2]."""
-    picture(samples, centres).save(path, format="PNG", optimize=False)
+def write_png(samples: npt.NDArray[np.generic], path: Path, centres: npt.NDArray[np.float64] | None = None) -> bool:
+    """Write samples as one picture, and return whether they can be drawn; see `picture`."""
+    drawn = picture(samples, centres)
+    if drawn is not None:
+        drawn.save(path, format="PNG", optimize=False)
+    return drawn is not None
 
 
-def picture(samples: npt.NDArray[np.generic], centres: npt.NDArray[np.float64] | None = None) -> Picture:
-    """Return samples, uint8 or float in [-1, 1], as a PIL image; of points with faint circles around centres [k, 2]."""
+def picture(samples: npt.NDArray[np.generic], centres: npt.NDArray[np.float64] | None = None) -> Picture | None:
+    """Return samples as a PIL image: a grid of images, or a scatter of points.
+
+    Args:
+        samples: images [n, channels, height, width], uint8 or float in [-1, 1], or points [n, d], of which the first
+            two numbers are drawn.
+        centres: [k, 2], drawn as faint circles among points.
+
+    Returns:
+        None for what cannot be drawn: series, volumes, and images of more than four channels.
+    """
     from PIL import Image
 
-    if samples.ndim != IMAGE_DIMS + 1:
+    if samples.ndim == POINT_DIMS + 1:
         return _scatter(samples.astype(np.float32), np.empty((0, 2)) if centres is None else centres)
+    if samples.ndim != IMAGE_DIMS + 1 or samples.shape[1] > CHANNELS:
+        return None
     images = samples if samples.dtype == np.uint8 else to_uint8(samples.astype(np.float32))
     return Image.fromarray(_tiles(np.asarray(images, dtype=np.uint8)))
 

@@ -86,7 +86,7 @@ def train(config: TrainConfig, state: TrainState | None = None, *, extractor: by
 
     Raises:
         ConfigError, DataError: the configuration cannot be trained here, or a static check refuses it.
-        IntegrityError: `state` is not of this configuration.
+        MisfitError: `state` is not of this configuration.
     """
     for event in refusals(config):
         if event.action == "stop":

@@ -18,6 +18,10 @@ from trainers.game import Game, Player
 FORMAT = 1
 
 
+class MisfitError(IntegrityError):
+    """A state is not of the game that it was to be put into; the code may have changed since it was saved."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
     """A training after `step` discriminator updates.
@@ -48,7 +52,7 @@ def restore(game: Game, average: nn.Module, state: TrainState) -> None:
     """Put a state into a game that was built from the same configuration.
 
     Raises:
-        IntegrityError: the state's names or shapes are not those of this game.
+        MisfitError: the state's names or shapes are not those of this game.
     """
     try:
         for name, network in (*game.networks.items(), ("average", average)):
@@ -56,7 +60,7 @@ def restore(game: Game, average: nn.Module, state: TrainState) -> None:
         for player in game.players:
             _restore_optimizer(player, state)
     except (RuntimeError, KeyError, ValueError) as error:
-        raise IntegrityError(f"the checkpoint of step {state.step} does not fit this configuration: {error}") from error
+        raise MisfitError(f"the checkpoint of step {state.step} does not fit this configuration: {error}") from error
 
 
 def save(state: TrainState, owner: str = "") -> bytes:
@@ -119,7 +123,7 @@ def _restore_optimizer(player: Player, state: TrainState) -> None:
     entries = _entries(_below(state.tensors, f"optimizer/{player.name}/"))
     expected = _entry_shapes(player.optimizer) if any(map(player.due, range(1, state.step + 1))) else {}
     if _shapes(entries) != expected:
-        raise IntegrityError(
+        raise MisfitError(
             f"the checkpoint of step {state.step} does not fit this configuration: "
             f"it does not hold what the optimizer of the {player.name} needs"
         )

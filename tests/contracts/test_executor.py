@@ -108,6 +108,14 @@ def test_an_exception_of_the_training_is_a_loss_with_its_traceback(executor: Exe
     assert isinstance(answer(executor, "train"), SegmentResult)
 
 
+def test_a_trial_that_cannot_be_built_is_a_loss_in_its_own_words_and_keeps_the_worker(executor: Executor):
+    before = executor.prepare(TrainConfig()).data["pid"]
+    loss = answer(executor, "refuse")
+    assert isinstance(loss, Loss)
+    assert (loss.cause, loss.detail) == ("user_error", "network dcgan needs square images")
+    assert executor.prepare(TrainConfig()).data["pid"] == before
+
+
 def test_a_corrupt_checkpoint_is_a_loss_that_names_its_blob_and_keeps_the_worker(executor: Executor):
     before = executor.prepare(TrainConfig()).data["pid"]
     loss = answer(executor, "checkpoint")

@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        when, status = self.server.faults.popleft() if self.command == "PUT" and self.server.faults else ("never", 0)
+        when, status = self.server.faults.popleft() if self.command != "GET" and self.server.faults else ("never", 0)
         content = b""
         if when != "instead":
             done, content = self.pass_on(body)

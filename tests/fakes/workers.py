@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.ports import CorruptCheckpointError, Job, Prepared
 from pipeline.records import SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
-from trainers.errors import DataError, IntegrityError
+from trainers.errors import ConfigError, DataError, IntegrityError
 
 ENVIRONMENT = Environment(device="cpu", cpu="x", python="3", torch="2", numpy="2", threads=1, deterministic=True)
 SCRIPTED = "tests.fakes.workers:ScriptedWorker"
@@ -23,8 +23,8 @@ def job(do: str, number: int = 0, attempt: int = 0) -> Job:
 class ScriptedWorker:
     """Does what the name in `do` says, which may have a number after a '-'.
 
-    train, raise, memory, integrity, checkpoint, exit, hang; eat: until there is no memory left; meet: wait until so
-    many are here; wait: until the file `go-on` is there.
+    train, raise, refuse, memory, integrity, checkpoint, exit, hang; eat: until there is no memory left; meet: wait
+    until so many are here; wait: until the file `go-on` is there.
     """
 
     def __init__(self, store_uri: str) -> None:
@@ -33,12 +33,16 @@ class ScriptedWorker:
         self.folder = Path(store_uri)
         if (self.folder / "gone").exists():
             raise DataError("there is nothing left in the store")
+        if (self.folder / "dies").exists():
+            os._exit(1)
         self.job: Job | None = None
         self.step = 0
 
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         if config.seed == 13:
             raise DataError("data/unlucky.idx is not there; fetch it")
+        if config.seed == 14:
+            os._exit(1)
         trained = "f" * 64 if extractor is None else extractor
         return Prepared(metric="frechet", extractor=trained, data={"pid": os.getpid()}, environment=ENVIRONMENT)
 
@@ -83,6 +87,9 @@ class ScriptedWorker:
 
     def _raise(self) -> None:
         raise ZeroDivisionError("the loss divides by zero\nmore about it")
+
+    def _refuse(self) -> None:
+        raise ConfigError("network dcgan needs square images")
 
     def _memory(self) -> None:
         raise MemoryError("cannot allocate 10 GiB")

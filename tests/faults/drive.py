@@ -1,6 +1,6 @@
 """`python -m tests.faults.drive FAULT ARGS`: the command line, in a process of its own, to which one thing happens.
 
-FAULT is JSON: {"do": "kill" | "stop" | "clock" | "crash", "at": POINT, "after": N}. The points lie around what makes a
+FAULT is JSON: {"do": "kill" | "stop" | "clock", "at": POINT, "after": N}. The points lie around what makes a
 turn of the search durable, in the order in which a driver passes them; `after` counts how often it was passed before.
 """
 
@@ -21,26 +21,32 @@ POINTS = ("before", "written", "named", "durable", "told", "discarded")
 a worker has been told to go on; a blob that is not needed any more is gone."""
 
 
+def set_clock_back() -> None:
+    real = time.time
+    time.time = lambda: real() - 3600  # type: ignore[assignment]
+
+
+ACTS: dict[str, Callable[[], None]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "clock": set_clock_back,
+}
+
+
 class Fault:
     """Happens once, when its point has been passed often enough."""
 
     def __init__(self, do: str, at: str, after: int = 0) -> None:
+        if do not in ACTS or at not in POINTS:
+            raise ValueError(f"a fault must do one of {[*ACTS]} at one of {POINTS}, but got {do!r} at {at!r}")
         self.do, self.at, self.left = do, at, after
 
     def passed(self, point: str) -> None:
         if point != self.at:
             return
         self.left -= 1
-        if self.left >= 0 or self.do == "done":
-            return
-        do, self.do = self.do, "done"
-        if do == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif do == "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
-        elif do == "clock":
-            real = time.time
-            time.time = lambda: real() - 3600  # type: ignore[assignment]
+        if self.left == -1:
+            ACTS[self.do]()
 
 
 def before(owner: Any, name: str, told: Callable[..., None]) -> None:

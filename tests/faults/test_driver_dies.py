@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
 import pytest
 
 from pipeline.records import TrialState
-from tests.command_line import document, end, wait_for
+from tests.command_line import TIMEOUT, document, end, wait_for
 from tests.faults.conftest import Note
 from tests.faults.drive import POINTS
-from tests.faults.held import SEGMENT, Held, steps
+from tests.faults.held import SEGMENT, Held, losses, steps
 from tests.place import STEPS, Place, assert_whole, lost, outcome, retrained, trained_again
 from tests.ray_processes import all_but_agents, running
 
@@ -110,7 +111,10 @@ def test_ctrl_c_once_and_twice(place: Held, note: Note, times: int):
 
 
 def test_sigterm_is_safe_within_three_seconds(place: Held, note: Note):
-    """As `ray job stop` does it: SIGKILL follows three seconds later. A segment that is under way does not end here."""
+    """As `ray job stop` does it, whose SIGKILL follows within three seconds: here as early as the journal is safe.
+
+    A segment that is under way does not end here, so the driver does not end by itself before it.
+    """
     driver = place.begin("--trials", "1")
     try:
         wait_for(lambda: place.waits(trials=1), driver)
@@ -119,13 +123,40 @@ def test_sigterm_is_safe_within_three_seconds(place: Held, note: Note):
         wait_for(lambda: place.book.trials[0].state is TrialState.SUSPENDED, driver)
         safe = time.monotonic() - began
         assert safe < 3
-        time.sleep(max(0.0, 3 - safe))  # this is what the one who sends the signals does
+        driver.kill()
+        assert driver.wait(TIMEOUT) == -signal.SIGKILL, "it had ended by itself: nothing was killed"
     finally:
         end(driver)
     before = place.book
     goes_on(place, trials=1)
     assert (lost(before, place.book), trained_again(before, place.book)) == (0, 0)
-    note("SIGTERM, SIGKILL after 3 s", "the journal says suspended before the SIGKILL", seconds=round(safe, 2))
+    note("SIGTERM, SIGKILL once it is safe", "the journal says suspended before the SIGKILL", seconds=round(safe, 2))
+
+
+@pytest.mark.long
+def test_sigterm_of_the_whole_process_group_loses_no_try_of_a_trial(place: Held, note: Note):
+    """As systemd, scancel and `timeout` do it: Ray's own processes and the workers are told to end, too."""
+    driver = place.begin(*TRIALS)
+    try:
+        wait_for(lambda: place.waits(trials=2), driver)
+        started = all_but_agents(driver.pid)
+        began = time.monotonic()
+        os.killpg(driver.pid, signal.SIGTERM)
+        assert driver.wait(120) == 143, place.talk()
+        ended = time.monotonic() - began
+    finally:
+        end(driver)
+    assert "Traceback" not in place.talk()
+    wait_for(lambda: not running(started))
+    before = place.book
+    assert {trial.state for trial in before.trials.values()} == {TrialState.SUSPENDED}
+    assert losses(before) == []
+    goes_on(place, trials=3)
+    assert losses(place.book) == []
+    note(
+        "SIGTERM to the whole process group", "exit 143; suspended, and no try of a trial is used up",
+        seconds_until_it_ended=round(ended, 1),
+    )  # fmt: skip
 
 
 def goes_on(place: Held, trials: int) -> None:

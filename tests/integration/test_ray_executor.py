@@ -23,6 +23,7 @@ from pipeline.ray_options import OBJECT_STORE_BYTES
 from pipeline.records import SegmentResult
 from tests.fakes.workers import SCRIPTED, job
 from tests.ray_head import Cluster, ray_head
+from trainers.config import TrainConfig
 from trainers.errors import ConfigError, DataError, Unreachable
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,25 @@ def test_a_worker_that_comes_back_and_cannot_begin_ends_the_search_with_its_reas
     assert isinstance(lost.result, Loss)
     with pytest.raises(DataError, match="nothing left in the store"):
         wait_for(lambda: executor.ready("worker-0") or executor.next(0.05) or False)
+
+
+def test_a_worker_that_dies_as_it_opens_is_replaced_a_few_times_and_then_ends_the_search(make, tmp_path: Path):
+    executor = make(1, 0)
+    (tmp_path / "dies").touch()
+    executor.start("worker-0", job("exit"))
+    [lost] = executor.next(TIMEOUT)
+    assert isinstance(lost.result, Loss)
+    with pytest.raises(Unreachable, match=r"worker-0 died 3 times in a row as it opened: .*ActorDied"):
+        wait_for(lambda: executor.ready("worker-0") or executor.next(0.05) or False)
+
+
+def test_a_worker_that_dies_before_the_first_trial_is_waited_for_so_long_and_no_longer(make):
+    """Somebody else waits for its room: the one in its stead finds none."""
+    executor = make(1, 0, patience=10.0)
+    other = ray.remote(Counter).options(num_cpus=4).remote()
+    with pytest.raises(Unreachable, match=r"after 10 s 0 of them had a place: asked for 1 worker"):
+        executor.prepare(TrainConfig(seed=14))
+    ray.kill(other)
 
 
 def environment() -> list[str]:

@@ -14,7 +14,7 @@ from pipeline.records import SegmentRecord, TrialRecord, TrialSpec, TrialState
 from pipeline.store import open_store
 from pipeline.worker import Worker
 from search_spaces import CLASSIC, Choice, Float, Space, Union, defaults, known_spaces
-from tests.fakes import journal
+from tests.fakes import journal, shown
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, Unreachable
 from trainers.registry import known
@@ -233,6 +233,16 @@ def test_a_trials_generator_draws_a_picture_that_its_seed_decides(place, tmp_pat
 def test_a_picture_must_have_a_place(place, tmp_path, name, rule):
     with pytest.raises(ConfigError, match=rule):
         commands.sample(place, "0", n=1, seed=1, out=tmp_path / name)
+
+
+def test_samples_that_cannot_be_drawn_are_refused(tmp_path):
+    store = open_store(tmp_path / "store")
+    study = shown.study(store)
+    series = study.model_copy(update={"data": study.data | {"shape": [1, 64]}})  # as many numbers as its images have
+    with Ledger.open(store, "digits") as ledger:
+        ledger.append(series, *shown.trial(store, 0))
+    with pytest.raises(ConfigError, match=r"only points and images .* samples of 0 have the shape \[1, 64\]"):
+        commands.sample(Place(store=store.uri), "0", n=4, seed=1, out=tmp_path / "a.png")
 
 
 def test_mlflow_is_where_the_option_or_the_study_or_the_store_says(place, tmp_path):

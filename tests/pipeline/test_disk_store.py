@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.store import open_store
-from tests.fakes.processes import files, kill, line, start
+from tests.fakes.processes import ROOT, files, kill, line, start
 from trainers.errors import ConfigError, IntegrityError, Unreachable
 
 
@@ -101,6 +104,41 @@ def test_sweeping_leaves_other_machines_files_for_a_day(tmp_path: Path) -> None:
         os.utime(path, (0, time.time() - 86_500))
     assert store.sweep() == 1
     assert files(tmp_path) == {"notes~"}
+
+
+SWEEP = """
+import os, sys
+from pipeline.store import open_store
+if os.geteuid() == 0:
+    os.seteuid(65534)  # nobody: root may do everything
+print(open_store(sys.argv[1], create=False).sweep())
+"""
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that every user can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+def test_what_is_somebody_elses_is_left_alone_and_told_and_keeps_no_sweep_from_going_on(shared: Path) -> None:
+    rights = {"blobs/locked": 0, "blobs/readable": 0o555, "blobs/zz": 0o777, "lost+found": 0}
+    for name, mode in rights.items():
+        (shared / name).mkdir(parents=True)
+        left = shared / name / f"a~{'0' * 12}~1~{'0' * 12}"
+        left.write_bytes(b"half")
+        os.utime(left, (0, time.time() - 86_500))
+        left.parent.chmod(mode)
+    swept = subprocess.run([sys.executable, "-c", SWEEP, shared], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in rights:
+        (shared / name).chmod(0o700)
+    assert swept.stdout == "1\n"
+    assert {Path(name).parent.name for name in files(shared)} == {"locked", "readable", "lost+found"}
+    assert "locked was not swept" in swept.stderr
+    assert "readable/a~" in swept.stderr
+    assert "lost+found" not in swept.stderr, "it is none of the store's"
 
 
 # -- opening -----------------------------------------------------------------------------------------------------------

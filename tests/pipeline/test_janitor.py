@@ -31,7 +31,7 @@ def grow(trial: Trial, count: int) -> None:
     """Add segments, each of which is better than the last."""
     for index in range(len(trial.segments), len(trial.segments) + count):
         blobs = {"checkpoint": f"c{index}", "generator": f"g{index}"}
-        trial.segments.append(journal.segment(0, index, 10 * index, 10 * index + 10, float(-index), **blobs))
+        trial.apply(journal.segment(0, index, 10 * index, 10 * index + 10, float(-index), **blobs), index)
 
 
 def long_trial(count: int) -> Trial:
@@ -79,7 +79,7 @@ def test_what_is_put_again_before_its_turn_came_is_not_removed_unless_it_is_stil
     janitor = Janitor(blobs)
     janitor.tidy(trial)
     again = journal.segment(0, 60, 600, 610, -100.0, checkpoint="c60", generator="g50")
-    trial.segments.append(again)
+    trial.apply(again, 60)
     janitor.tidy(trial, again.result)
     while janitor.work():
         pass

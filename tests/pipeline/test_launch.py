@@ -16,8 +16,9 @@ import pytest
 from pipeline import journal
 from pipeline.book import Book
 from pipeline.config import SearchConfig
-from pipeline.launch import Driver, launch
+from pipeline.launch import OVERTIME, Driver, launch
 from pipeline.ledger import read_book
+from pipeline.ports import Prepared
 from pipeline.projection import Outcome
 from pipeline.projector import Shown, Tracker
 from pipeline.records import TrialState
@@ -28,7 +29,8 @@ from tests.fakes import search_bench as bench
 from tests.fakes.scripted_executor import Course, ScriptedExecutor, in_turn
 from tests.fakes.signal_handlers import kept_handlers  # noqa: F401 - a fixture
 from tests.fakes.tracker import MemoryTracker
-from trainers.errors import IntegrityError, StateConflict, Unreachable
+from trainers.config import TrainConfig
+from trainers.errors import ConfigError, IntegrityError, StateConflict, Unreachable
 
 pytestmark = pytest.mark.usefixtures("kept_handlers")
 SOON = 20.0  # seconds: far below the 120 that MLflow is given by itself
@@ -49,6 +51,11 @@ class Workers(ScriptedExecutor):
     """Made-up trainings whose end may bring a signal."""
 
     at_close: Callable[[], None] = staticmethod(lambda: None)
+    digest = "a" * 64  # of the data
+
+    def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
+        found = super().prepare(config, extractor)
+        return found.model_copy(update={"data": found.data | {"digest": self.digest}})
 
     def close(self) -> None:
         super().close()
@@ -86,12 +93,14 @@ def run(
     *trackers: MemoryTracker,
     choose: Callable[[list[str]], list[tuple[str, str]]] = in_turn,
     at_close: Callable[[], None] = lambda: None,
+    digest: str = Workers.digest,
     **driver: Any,
 ) -> Result:
     def workers(store: Store, search: SearchConfig, _: Driver) -> Workers:
         names = tuple(f"worker-{number}" for number in range(search.workers))
         made = Workers(store=store, courses=NO_SCORE, workers=names, choose=choose)
         made.at_close = at_close  # type: ignore[method-assign]
+        made.digest = digest
         for tracker in trackers:
             if isinstance(tracker, AfterTheEnd):
                 tracker.executor = made
@@ -162,6 +171,21 @@ def test_ctrl_c_twice_while_it_trains_suspends_and_waits_for_no_tracker(
     assert stop.exit_code == 130
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert run(config).finished
+
+
+def test_a_training_that_hangs_is_left_some_time_after_max_hours(config: SearchConfig) -> None:
+    now = 0.0
+
+    def hang(_: list[str]) -> list[tuple[str, str]]:
+        nonlocal now
+        now += OVERTIME / 4
+        assert now < 3600 + 2 * OVERTIME, "it is waited for without end"
+        return []
+
+    result = run(config.model_copy(update={"max_hours": 1.0}), choose=hang, clock=lambda: now)
+    assert not result.finished
+    assert now > 3600 + OVERTIME
+    assert {trial.state for trial in book(config).trials.values()} == {TrialState.SUSPENDED}
 
 
 def test_ctrl_c_twice_lets_the_workers_end_and_waits_for_no_tracker(config: SearchConfig, stop: StopRequest) -> None:
@@ -267,6 +291,22 @@ class Trace:
         return self.line
 
 
+# -- what ends badly ---------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_told_though_the_workers_do_not_end_well_either(config: SearchConfig) -> None:
+    def first() -> None:
+        raise IntegrityError("the first error")
+
+    def second() -> None:
+        raise Unreachable("the workers do not end")
+
+    with pytest.raises(IntegrityError, match="the first error"):
+        run(config, choose=at_step(1, first), at_close=second)
+    with pytest.raises(Unreachable, match="the workers do not end"):
+        run(config, at_close=second)
+
+
 # -- another driver ----------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +321,50 @@ def test_a_driver_that_was_replaced_shows_nothing_more(config: SearchConfig) -> 
         run(config, None, tracker, choose=at_step(3, replaced))
     assert time.monotonic() - began < SOON
     assert tracker.outcome is None, "nothing is ended: the other one shows it"
+
+
+@pytest.mark.parametrize("trials", [2, 5])  # nothing is left to train, or something is
+def test_a_driver_that_a_tracker_refuses_has_changed_nothing(config: SearchConfig, trials: int) -> None:
+    def refuses(*_: object, **__: object) -> list[Tracker]:
+        raise ConfigError("study_storage must be another database than MLflow's")
+
+    run(config)
+    before = book(config).config
+    changed = config.model_copy(update={"trials": trials, "study_storage": "sqlite:///elsewhere.db"})
+    with pytest.raises(ConfigError, match="must be another database"):
+        launch(changed, Driver(), open_trackers=refuses)
+    assert book(config).config == before
+    assert run(changed).finished
+    assert book(config).config == changed.model_dump(mode="json")
+
+
+def test_a_driver_whose_workers_do_not_start_has_changed_nothing(config: SearchConfig) -> None:
+    def no_workers(*_: object) -> Workers:
+        raise Unreachable("Ray does not answer")
+
+    run(config)
+    before = book(config).config
+    with pytest.raises(Unreachable, match="Ray does not answer"):
+        launch(
+            config.model_copy(update={"trials": 5}),
+            Driver(),
+            open_executor=no_workers,
+            open_trackers=lambda *_, **__: [MemoryTracker()],
+        )
+    assert book(config).config == before
+
+
+def test_a_driver_that_finds_other_data_has_changed_nothing_until_it_is_allowed_to(config: SearchConfig) -> None:
+    run(config)
+    before = book(config).config
+    changed = config.model_copy(update={"trials": 3, "seed": config.seed + 1})
+    with pytest.raises(StateConflict, match="data digest"):
+        run(config.model_copy(update={"trials": 3}), digest="b" * 64)
+    assert book(config).config == before
+    assert run(changed, allow_drift=True, digest="b" * 64).finished
+    assert book(config).config == changed.model_dump(mode="json")
+    told = [line.partition(":")[0] for line in book(config).allowed]
+    assert told == ["seed", "data digest"]
 
 
 def test_a_driver_that_is_replaced_while_it_waits_for_mlflow_says_so(config: SearchConfig) -> None:

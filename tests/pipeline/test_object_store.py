@@ -85,6 +85,23 @@ def test_a_conflict_that_does_not_end_is_no_taken_name(s3_uri: str, monkeypatch:
             store.create("a", b"x")
 
 
+@pytest.mark.parametrize("status", [404, 409])
+def test_whoever_does_not_ask_whether_there_is_an_object_hears_that_the_store_is_out_of_reach(
+    s3_uri: str, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with bad_line(monkeypatch) as line:
+        store = open_store(s3_uri)
+        digest = store.put(b"data")
+        uses = [lambda: store.replace("a", b"x"), lambda: store.put(b"data")]
+        if status == 409:  # a 404 says that it is removed
+            uses += [lambda: store.discard(digest), lambda: store.set_aside(digest)]
+        for use in uses:
+            line.faults.extend([("instead", status)] * 100)
+            with pytest.raises(Unreachable, match=s3_uri):
+                use()
+            line.faults.clear()
+
+
 def test_a_bucket_that_is_missing_is_told_at_every_use(s3_uri: str) -> None:
     store = open_store(s3_uri)
     digest = store.put(b"data")

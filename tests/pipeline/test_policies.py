@@ -181,6 +181,29 @@ def test_a_segment_that_was_trained_again_must_be_the_same():
     assert committed_before(own, other.model_copy(update={"environment": elsewhere}))
 
 
+def test_what_other_code_may_have_trained_is_not_compared():
+    own = trial(1.0, 2.0)
+    own.attempts.append(journal.attempt(0))
+    other = own.segments[1].result.model_copy(update={"history": "another"})
+    assert committed_before(own, other, since=own.order[1] + 1)
+    assert committed_before(own, other, since=own.order[1]), "its start was trained by other code"
+    own.attempts.append(journal.attempt(0, 1, step=10))
+    with pytest.raises(IntegrityError, match="gave history another"):
+        committed_before(own, other, since=own.order[1])
+
+
+def test_behind_a_segment_that_came_from_elsewhere_nothing_is_compared():
+    own, elsewhere = trial(1.0, 2.0), journal.ENVIRONMENT.model_copy(update={"cpu": "another"})
+    second = own.segments[1].result.model_copy(update={"environment": elsewhere})
+    own.segments[1] = own.segments[1].model_copy(update={"result": second})
+    own.attempts.append(journal.attempt(0))
+    other = second.model_copy(update={"history": "another"})
+    assert committed_before(own, other), "from step 0 on, it began with what this environment made of segment 1"
+    own.attempts.append(journal.attempt(0, 1, step=10))
+    with pytest.raises(IntegrityError, match="gave history another"):
+        committed_before(own, other)
+
+
 def test_a_segment_that_passes_several_rungs_must_survive_each():
     fast = HalvingConfig(first_rung=5, eta=2)  # rungs 5, 10, 20, 40
     others = [trial(1.0, number=1), trial(4.0, 0.0, number=2)]
@@ -231,10 +254,10 @@ def test_all_but_the_last_two_checkpoints_and_the_best_generator_go_and_never_co
     for index, score in enumerate(scores):
         checkpoint = f"c{index}" if (index + 1) % every == 0 else None
         result = {"checkpoint": checkpoint, "generator": f"g{index}"}
-        whole.segments.append(journal.segment(0, index, 10 * index, 10 * index + 10, score, **result))
+        whole.apply(journal.segment(0, index, 10 * index, 10 * index + 10, score, **result), index)
         # Putting again what is there already, or was, is what a segment that is trained again does.
         stored |= {f"g{index}", f"g{max(0, index - again)}"} | ({checkpoint} if checkpoint else set())
-        gone = discardable(whole.segments, whole.best)
+        gone = discardable(whole)
         assert len(set(gone)) == len(gone)
         stored -= set(gone)
         checkpoints = [s.result.checkpoint for s in whole.segments if s.result.checkpoint]
@@ -244,12 +267,23 @@ def test_all_but_the_last_two_checkpoints_and_the_best_generator_go_and_never_co
 def test_a_generator_that_did_not_change_stays_with_the_best_one():
     whole = trial()
     for index, score in enumerate((1.0, 2.0)):
-        whole.segments.append(journal.segment(0, index, 10 * index, 10 * index + 10, score, generator="same"))
-    assert discardable(whole.segments, whole.best) == ()
+        whole.apply(journal.segment(0, index, 10 * index, 10 * index + 10, score, generator="same"), index)
+    assert discardable(whole) == ()
+
+
+def test_a_corrupt_checkpoint_does_not_count_as_one_that_is_kept():
+    whole = trial()
+    for index in range(3):
+        whole.apply(journal.segment(0, index, 10 * index, 10 * index + 10, checkpoint=f"c{index}"), index)
+    whole.apply(journal.loss(0, cause="checkpoint", blob="c2"), 3)
+    whole.apply(journal.segment(0, 3, 30, 40, checkpoint="c3"), 4)
+    assert discardable(whole) == ("c0", "c2"), "what was corrupt may have been put again"
+    whole.apply(journal.loss(0, cause="checkpoint", blob="c3"), 5)
+    assert whole.checkpoint == ("c1", 20)
 
 
 def test_nothing_is_discarded_before_a_segment():
-    assert discardable([], None) == ()
+    assert discardable(trial()) == ()
 
 
 def ended(number, state, *scores):

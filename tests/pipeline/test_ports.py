@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.ports import Loss, attempt, cause_of
+from trainers.errors import ConfigError, DataError, GansearchError, IntegrityError, Unreachable, UserError
 
 
 class AcceleratorError(RuntimeError):
@@ -55,10 +56,26 @@ class AcceleratorError(RuntimeError):
 )
 def test_a_broken_device_and_a_lack_of_memory_are_no_mistake_of_the_users(error: Exception, cause: str) -> None:
     assert cause_of(error) == cause
+    assert attempt_at(error).cause == cause
 
+
+def attempt_at(error: Exception) -> Loss:
     def fails():
         raise error
 
     lost = attempt(fails)
     assert isinstance(lost, Loss)
-    assert lost.cause == cause
+    return lost
+
+
+@pytest.mark.parametrize("error", [UserError, ConfigError, DataError])
+def test_a_trial_that_cannot_be_built_is_the_loss_of_that_trial_in_the_errors_own_words(error: type[UserError]) -> None:
+    lost = attempt_at(error("network dcgan needs square images"))
+    assert (lost.cause, lost.detail) == ("user_error", "network dcgan needs square images")
+    assert "Traceback" in lost.traceback
+
+
+@pytest.mark.parametrize("error", [IntegrityError, Unreachable, GansearchError])
+def test_what_concerns_more_than_one_trial_is_an_error_of_the_search(error: type[GansearchError]) -> None:
+    with pytest.raises(error, match="the store"):
+        attempt_at(error("the store"))

@@ -177,6 +177,13 @@ def test_a_segment_without_samples_has_no_pictures(store):
     assert artifacts.sample_images(store, SegmentRecord(at=1.0, trial=0, attempt=0, index=0, result=result)) == {}
 
 
+@pytest.mark.parametrize("shape", [(4, 1, 64), (4, 5, 8, 8)])
+def test_samples_that_cannot_be_drawn_have_no_pictures(store, shape):
+    samples = store.put(shown.npy(np.zeros(shape, dtype=np.float32)))
+    result = shown.segment(store, 0, 0, 5.0).model_copy(update={"samples": samples})
+    assert artifacts.sample_images(store, SegmentRecord(at=1.0, trial=0, attempt=0, index=0, result=result)) == {}
+
+
 def test_a_trials_files_give_the_trial_back(store):
     records = [shown.study(store), *shown.trial(store, 0)]
     book = shown.book_of(records)

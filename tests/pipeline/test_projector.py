@@ -73,6 +73,17 @@ def test_a_run_that_was_made_anew_enters_the_outbox(records, projector):
     assert {run.run_id for run in drain(projector.outbox)} == {"run-None", "run-0"}
 
 
+def test_the_newest_record_of_a_run_is_where_it_was_shown_last(records):
+    noted = []
+    for uri in ("http://a", "http://b", "http://a", "http://a"):
+        projector = Projector(records, MemoryTracker(tracking_uri=uri))
+        assert projector.show_now("suspended") == 0
+        runs = projector.drain()
+        noted.append({(run.trial, run.tracking_uri) for run in runs})
+        records += runs
+    assert noted == [{(None, uri), (0, uri)} for uri in ("http://a", "http://b", "http://a")] + [set()]
+
+
 def test_an_outage_is_survived_and_nothing_is_lost(records, tracker, projector):
     tracker.down = True
     projector.start()

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.ray_options import local
+from pipeline.ray_options import joined, local
+from tests.command_line import free_port
+from trainers.errors import ConfigError, Unreachable
 
 ROOT = Path(__file__).parents[2]
 PINGS = ("RAY_grpc_client_keepalive_time_ms", "RAY_grpc_client_keepalive_timeout_ms")
@@ -43,6 +45,31 @@ def test_a_token_of_the_users_own_is_kept(monkeypatch, name):
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert os.environ[name] == "mine"
     assert name == "RAY_AUTH_TOKEN" or "RAY_AUTH_TOKEN" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        ("here", "address must be auto or host:port, but got address=here"),
+        ("ray://here:1", "address must be auto or host:port"),
+        ("127.0.0.1:\u00b2", "address must be auto or host:port"),
+        ("127.0.0.1:65536", "the port of address must be at most 65535, but got address=127.0.0.1:65536"),
+        ("127.0.0.1:" + "9" * 30, "the port of address must be at most 65535"),
+        ("127.0.0.1:" + "9" * 5000, "the port of address must be at most 65535"),
+        ("a..b:1", "address must begin with the name of a host, but got address=a..b:1"),
+        ("x" * 70 + ".example:1", "address must begin with the name of a host"),
+        ("\udcff:1", "address must begin with the name of a host"),
+    ],
+)
+def test_an_address_that_can_be_nobodys_is_refused_with_the_rule(address, rule):
+    with pytest.raises(ConfigError) as caught:
+        joined(address, ())
+    assert str(caught.value).startswith(rule)
+
+
+def test_an_address_at_which_nobody_listens_is_out_of_reach():
+    with pytest.raises(Unreachable, match="no Ray cluster answers at"):
+        joined(f"127.0.0.1:{free_port()}", ())
 
 
 def pings(**shell: str) -> list[int]:

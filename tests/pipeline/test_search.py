@@ -24,7 +24,7 @@ from tests.fakes.search_bench import (
     states,
     stop_after,
 )
-from trainers.errors import GansearchError, UserError
+from trainers.errors import NotGoodEnough, UserError
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_a_trial_whose_retries_are_used_up_fails_and_another_takes_its_place(sto
 def test_three_failures_in_a_row_stop_the_search(store):
     search = config(trials=9, workers=1, retries=RetryConfig(worker_lost=0, device_memory=0))
     fake = executor(store, search, courses(), choose=answers(*["segment"] * 3, *["device_memory"] * 3))
-    with pytest.raises(GansearchError, match="the last 3 trials failed, the latest of: worker-0: device_memory"):
+    with pytest.raises(NotGoodEnough, match="the last 3 trials failed, the latest of: worker-0: device_memory"):
         drive(store, search, fake)
     assert states(store) == ["completed", "failed", "failed", "failed"]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config import RetryConfig
 from pipeline.ledger import Ledger, read_records
-from pipeline.records import DecisionRecord
+from pipeline.ports import WorkersGoneError
+from pipeline.records import BudgetRecord, DecisionRecord
 from tests.fakes import journal
 from tests.fakes.scripted_executor import Course
 from tests.fakes.search_bench import (
@@ -21,7 +23,7 @@ from tests.fakes.search_bench import (
     states,
     stop_after,
 )
-from trainers.errors import IntegrityError
+from trainers.errors import IntegrityError, UserError
 
 
 @pytest.fixture
@@ -86,6 +88,19 @@ def test_another_environment_may_give_another_history(store):
     assert environments == [journal.ENVIRONMENT.cpu] * 2 + ["x86_64 AVX512"]
 
 
+def test_code_whose_difference_was_allowed_may_give_another_history(store):
+    search = config(trials=1, segments=5, train={"checkpoint_every": 4})
+    changed = {0: Course(scores=courses()[0].scores, salt="!")}
+    die_before_a_checkpoint(store, search)
+    with Ledger.open(store, STUDY) as ledger:
+        ledger.append(BudgetRecord(at=1.0, config=ledger.book.config, allowed=("code: c0de in the study, edoc now",)))
+    assert not drive(store, search, executor(store, search, changed), should_stop=stop_after(4))
+    assert book(store).trials[0].steps == 30
+    taken_back = executor(store, search, courses())  # what was allowed once is not told again
+    assert drive(store, search, taken_back)
+    assert taken_back.trained[0] == (0, 0, 10)
+
+
 # -- stopped and resumed -----------------------------------------------------------------------------------------------
 
 
@@ -95,6 +110,56 @@ def test_a_search_that_is_stopped_suspends_its_trials(store):
     assert not drive(store, search, fake, should_stop=stop_after(4))
     assert states(store) == ["suspended"] * 2
     assert sum(trial.steps for trial in book(store).trials.values()) == 10 * len(fake.trained)
+
+
+@pytest.mark.parametrize("schedule", ["throughput", "reproducible"])
+def test_workers_that_are_ended_together_with_the_search_cost_no_try(store, schedule):
+    """Whoever sends SIGTERM to a process group ends the workers in the same moment."""
+    search = config(trials=2, workers=2, retries=RetryConfig(worker_lost=0), schedule=schedule)
+    stop = []
+
+    def end(workers):
+        stop.append(True)
+        return [(worker, "worker_lost") for worker in workers]
+
+    for _ in range(3):
+        stop.clear()
+        assert not drive(store, search, executor(store, search, courses(), choose=end), should_stop=lambda: bool(stop))
+        assert states(store) == ["suspended"] * 2
+    assert all(trial.losses == [] for trial in book(store).trials.values())
+    assert drive(store, search, executor(store, search, courses()))
+
+
+def test_a_users_error_counts_though_the_search_stops(store):
+    search, stop = config(trials=1, workers=1), []
+
+    def fail(workers):
+        stop.append(True)
+        return [(worker, "user_error") for worker in workers]
+
+    with pytest.raises(UserError, match="trial 0 failed"):
+        drive(store, search, executor(store, search, courses(), choose=fail), should_stop=lambda: bool(stop))
+    assert states(store) == ["failed"]
+
+
+def test_a_search_whose_workers_are_all_gone_ends_as_one_that_is_stopped_where_it_was_asked_to(store):
+    search = config(trials=2, workers=2)
+
+    def gone(workers):
+        raise WorkersGoneError("Ray has ended")
+
+    with pytest.raises(WorkersGoneError):
+        drive(store, search, executor(store, search, courses(), choose=gone))
+    assert states(store) == ["suspended"] * 2
+    stop = []
+
+    def stopped(workers):
+        stop.append(True)
+        gone(workers)
+
+    assert not drive(store, search, executor(store, search, courses(), choose=stopped), should_stop=lambda: bool(stop))
+    assert states(store) == ["suspended"] * 2
+    assert drive(store, search, executor(store, search, courses()))
 
 
 def test_a_search_that_is_stopped_at_once_trains_nothing_and_says_it_once(store):

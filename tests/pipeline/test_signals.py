@@ -39,6 +39,16 @@ def test_ctrl_c_once_asks_and_leaves_time(stop: StopRequest, said: list[str]) ->
     assert said == ["stopping: what is being trained is kept, and the same command goes on with it"]
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RuntimeError("reentrant call")])
+def test_a_signal_breaks_nothing_off_where_nobody_can_be_told(error: Exception) -> None:
+    def fails(line: str) -> None:
+        raise error
+
+    stop = StopRequest(fails)
+    signal.raise_signal(signal.SIGTERM)
+    assert (stop.made, stop.exit_code) == (True, 143)
+
+
 def test_ctrl_c_twice_breaks_off_what_blocks(stop: StopRequest, said: list[str]) -> None:
     ctrl_c()
     with pytest.raises(KeyboardInterrupt):

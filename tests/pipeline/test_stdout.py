@@ -1,6 +1,7 @@
 """Nothing but our data reaches stdout, whoever prints and however; a stdout that fails ends a command quietly."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,69 @@ def test_the_real_stdout_may_fail_behind_stderr_too(redirection, told, tmp_path)
     )  # fmt: skip
     assert done.stderr.splitlines() == ["talk", *told, "True"]
     assert done.stdout == ""
+
+
+SEARCHES = """
+import os, signal, sys
+from pipeline.stdout import safe_streams, stdout_to_stderr
+with safe_streams(), stdout_to_stderr() as data:
+    from pipeline import signals, view
+    from pipeline.book import Book
+    from tests.fakes import journal
+    book = Book()
+    book.apply(journal.study())
+    with view.Progress() as progress:
+        stop = signals.StopRequest(progress.say_at_once)
+        print(f"a terminal: {sys.stderr.isatty()}", file=data, flush=True)
+        sys.stdin.readline()
+        progress.watch(book)
+        progress.say("a line " * 100_000)
+        signal.raise_signal(signal.SIGTERM)
+        progress.watch(book)
+    data.write(f"stopped: {stop.made}")
+"""
+
+
+def searches(stderr, leave=lambda: None):
+    """What a process writes to stdout that talks to a stderr, and goes on doing so after the one behind it left."""
+    command = [sys.executable, "-c", SEARCHES]
+    env = environment(Path.cwd(), TERM="xterm-256color", PYTHONUNBUFFERED="")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, text=True
+    ) as process:
+        os.close(stderr)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        leave()
+        told, _ = process.communicate("\n", timeout=60)
+    return process.returncode, first.strip(), told
+
+
+def test_a_search_goes_on_where_the_disk_of_its_log_is_full():
+    assert searches(os.open("/dev/full", os.O_WRONLY)) == (0, "a terminal: False", "stopped: True")
+
+
+def test_a_search_goes_on_where_the_reader_of_its_talk_is_killed():
+    ours, theirs = os.pipe()
+    assert searches(theirs, lambda: os.close(ours)) == (0, "a terminal: False", "stopped: True")
+
+
+def test_a_search_goes_on_where_its_terminal_is_closed():
+    ours, theirs = pty.openpty()
+    assert searches(theirs, lambda: os.close(ours)) == (0, "a terminal: True", "stopped: True")
+
+
+def test_talk_that_would_block_is_lost():
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    assert searches(theirs) == (0, "a terminal: False", "stopped: True")
+    os.close(ours)
+
+
+@pytest.mark.parametrize("redirection", ["2> /dev/full", "2> >(true)"])
+def test_a_refusal_keeps_its_exit_code_where_it_cannot_be_told(redirection, tmp_path):
+    done = run("config validate --set steps=0", tmp_path, redirection)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
 OWN = """

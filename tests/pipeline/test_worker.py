@@ -136,6 +136,11 @@ def test_a_checkpoint_with_one_other_bit_or_a_shorter_one_is_named(store, straig
         other.discard(digest)
 
 
+def test_a_checkpoint_that_does_not_fit_any_more_is_named(store):
+    [wide] = train(store, job(config(network={"name": "mlp", "width": 9, "depth": 1})), 1)
+    assert "does not fit this configuration" in corrupt(store, wide.checkpoint)
+
+
 class Bomb:
     """Whoever unpickles it makes a file."""
 

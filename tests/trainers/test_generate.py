@@ -140,3 +140,25 @@ def test_a_file_is_the_picture_and_the_same_bytes_each_time(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
         assert image.tobytes() == picture(tiles(4, 1)).tobytes()
+
+
+def test_numbers_on_a_line_are_points_too():
+    shown = np.asarray(picture(np.array([[-1.0], [1.0]], dtype=np.float32)))
+    rows, columns = np.nonzero(shown == 0)
+    assert set(rows) == {256, 257}
+    assert set(columns) == {85, 86, 426, 427}
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 64), (4, 5, 8, 8), (4, 1, 4, 4, 4)], ids=["series", "channels", "volumes"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_what_cannot_be_drawn_is_no_picture(tmp_path, shape, kind):
+    assert picture(np.zeros(shape, dtype=kind)) is None
+    assert not write_png(np.zeros(shape, dtype=kind), tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_number_of_channels_that_a_picture_can_have_is_drawn(tmp_path, channels):
+    assert write_png(tiles(4, channels), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert len(image.getbands()) == channels

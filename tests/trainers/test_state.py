@@ -12,7 +12,7 @@ from safetensors.torch import save as to_safetensors
 from tests.fakes.trainings import DCGAN, bits, run, state_of, tiny
 from trainers.errors import IntegrityError
 from trainers.loop import train
-from trainers.state import TrainState, load, save
+from trainers.state import MisfitError, TrainState, load, save
 
 CONFIG = tiny(steps=2, segment_steps=2)
 
@@ -127,14 +127,14 @@ def test_another_format_version_is_named():
     ],
 )
 def test_a_state_of_another_configuration_is_refused(state, other):
-    with pytest.raises(IntegrityError, match="checkpoint of step 2 does not fit this configuration"):
+    with pytest.raises(MisfitError, match="checkpoint of step 2 does not fit this configuration"):
         next(train(tiny(**other), state))
 
 
 @pytest.mark.parametrize("gone", ["generator/", "discriminator/", "average/", "optimizer/", "optimizer/generator/0/"])
 def test_a_state_with_a_part_missing_is_refused(state, gone):
     kept = {name: tensor for name, tensor in state.tensors.items() if not name.startswith(gone)}
-    with pytest.raises(IntegrityError, match="does not fit"):
+    with pytest.raises(MisfitError, match="does not fit"):
         next(train(tiny(), replace(state, tensors=kept)))
 
 
