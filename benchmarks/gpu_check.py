@@ -22,7 +22,7 @@ from trainers.config import TrainConfig
 from trainers.data import Dataset
 from trainers.environment import configure, describe
 from trainers.errors import GansearchError, Unreachable
-from trainers.history import to_bytes
+from trainers.history_file import to_bytes
 from trainers.loop import Segment, train
 from trainers.registry import Params, Variant, known
 from trainers.state import load

@@ -10,7 +10,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trainers.errors import IntegrityError
 from trainers.game import Game, Player
 from trainers.stability import Series, Window
 
@@ -78,24 +77,3 @@ class Signals:
         if owner is None:
             return np.zeros(len(steps), dtype=np.bool_)
         return np.array([owner.reports(name, step) for step in steps.tolist()], dtype=np.bool_)
-
-
-def to_bytes(batch: pa.RecordBatch) -> bytes:
-    """Serialise a segment's history as an Arrow IPC file."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def from_bytes(data: bytes) -> pa.Table:
-    """Read an Arrow IPC file that `to_bytes` wrote.
-
-    Raises:
-        IntegrityError: the bytes are none.
-    """
-    try:
-        return pa.ipc.open_file(pa.BufferReader(data)).read_all()
-    except pa.ArrowException as error:
-        raise IntegrityError(f"not a history: {error}") from error

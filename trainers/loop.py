@@ -23,9 +23,10 @@ from trainers.draws import Staged, blocks, generator, numbers
 from trainers.environment import configure, describe, placed
 from trainers.errors import ConfigError
 from trainers.game import Game, play
-from trainers.generate import IMAGE_DIMS, Floats, run, to_uint8
+from trainers.generate import Floats, run
 from trainers.history import Rows, Signals
 from trainers.objectives import Objective, OwnGame
+from trainers.picture import IMAGE_DIMS, to_uint8
 from trainers.registry import find
 from trainers.stability import Detector
 from trainers.stability.events import Event

@@ -12,7 +12,7 @@ from trainers.data import load as load_data
 from trainers.evaluation import Evaluator
 from trainers.game import Game
 from trainers.gan import build
-from trainers.history import to_bytes
+from trainers.history_file import to_bytes
 from trainers.loop import Segment, train
 from trainers.networks import Networks
 from trainers.networks.mlp import make as make_mlp

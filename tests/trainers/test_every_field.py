@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from tests.fakes.trainings import DCGAN, run, tiny
 from trainers.config import TrainConfig
-from trainers.history import to_bytes
+from trainers.history_file import to_bytes
 
 IMAGES = DCGAN["data"]
 VARIANTS = ("data", "objective", "network", "penalty", "stability")  # fields that hold a variant: looked at below

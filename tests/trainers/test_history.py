@@ -9,7 +9,8 @@ import torch
 
 from trainers.draws import every as due
 from trainers.game import Game, Player
-from trainers.history import Signals, from_bytes, to_bytes
+from trainers.history import Signals
+from trainers.history_file import from_bytes, to_bytes
 
 NAMES = ("loss_a", "loss_b", "norm_a", "absent")
 

@@ -9,8 +9,8 @@ from tests.fakes.trainings import run
 from trainers.config import TrainConfig
 from trainers.data import load, points, polygons, stacked
 from trainers.data.polygons import SIDE, SUBPIXELS, corners, filled
-from trainers.generate import picture
 from trainers.params.data import PolygonsParams, StackedDigitsParams
+from trainers.picture import picture
 from trainers.registry import Params, find
 
 SETS = {
