@@ -97,13 +97,13 @@ def test_a_trial_of_an_older_study_shows_no_password_either():
     assert shown["data.url"] == "http://***@h"
 
 
-def test_no_error_of_a_command_tells_one(monkeypatch, capsys):
+def test_no_error_of_a_command_tells_one(monkeypatch, capfd):
     def fails() -> None:
         raise Unreachable(f"API request to http://me:{SECRET}@h/api failed with exception \x1b[31m")
 
     monkeypatch.setattr(cli, "app", fails)
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    told = capsys.readouterr().err
+    told = capfd.readouterr().err
     assert (ended.value.code, SECRET in told, "\x1b" in told) == (4, False, False)
     assert "API request to http://***@h/api failed" in told
