@@ -37,28 +37,45 @@ PENALTIES: dict[str, Fixed] = {
     "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
 }
 PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics
+QUICK: Fixed = {"optim.lr_d": 1e-3, "optim.lr_g": 1e-3}
+SLOW: Fixed = {"optim.lr_d": 2e-4, "optim.lr_g": 2e-4}  # as DCGAN and SNGAN are trained (Radford 2016; Miyato 2018)
 POINTS: dict[str, Fixed] = {
-    "mlp": {"network.name": "mlp", "network.width": 64},
-    "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32},
+    "mlp": {"network.name": "mlp", "network.width": 64, **QUICK},
+    "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32, **QUICK},
 }
 IMAGES: dict[str, Fixed] = {
-    "mlp": {"network.name": "mlp", "network.width": 64},
-    "dcgan": {"network.name": "dcgan", "network.features": 16},
-    "resnet": {"network.name": "resnet", "network.features": 16},
-    "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32},
+    "mlp": {"network.name": "mlp", "network.width": 64, **QUICK},
+    "dcgan": {"network.name": "dcgan", "network.features": 16, **SLOW},
+    "resnet": {"network.name": "resnet", "network.features": 8, **SLOW},
+    "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32, **QUICK},
 }
+# What the data ask for: an auto-encoder's code must be narrower than a sample, and a decoder as sharp as a mode.
+OF_POINTS: dict[str, Fixed] = {
+    "ebgan": {"objective.code": 2},
+    "began": {"objective.code": 2, "objective.lambda_k": 1e-2},
+    "vae": {"objective.sigma": 0.1},
+}
+OF_IMAGES: dict[str, Fixed] = {
+    "ebgan": {"objective.code": 16},
+    "began": {"objective.code": 32, "objective.lambda_k": 1e-2},
+}
+# Through the eight layers without a norm that an auto-encoder of these networks has, N(0, 0.02) sends nothing.
+DEEP: Fixed = {"network.init": "he"}
 CONVOLUTIONAL = ("dcgan", "resnet")
 
 
-def _cell(objective: str, penalty: str, network: str, networks: Mapping[str, Fixed]) -> Space:
-    fixed = {**OBJECTIVES[objective], **networks[network], **PENALTIES[penalty]}
-    if network in CONVOLUTIONAL and penalty != "spectral":
+def _cell(objective: str, penalty: str, network: str, networks: Mapping[str, Fixed], asked: Fixed) -> Space:
+    chosen = {"objective.name": "vae"} if objective == "vae" else OBJECTIVES[objective]
+    fixed = {**chosen, **asked, **networks[network], **PENALTIES[penalty]}
+    if network in CONVOLUTIONAL and penalty != "spectral" and objective != "vae":
         fixed["network.norm_d"] = "batch" if penalty in PLAIN_D else "layer"
+    if network == "pacgan" and objective in ("ebgan", "began"):
+        fixed |= DEEP
     return _space(f"{objective}+{penalty}+{network}", fixed)
 
 
 def _space(name: str, fixed: Fixed) -> Space:
-    source = "rates and widths of ours, the same in every cell"
+    source = "rates and widths of ours, the same for every objective"
     return Space(name=name, summary=name.replace("+", ", "), source=source, fixed=fixed, dims=(), default={})
 
 
@@ -68,19 +85,23 @@ def _network(row: int, column: int, penalty: str, names: Sequence[str]) -> str:
     return names[(row + column + 1) % len(names)] if (penalty, found) == ("spectral", "pacgan") else found
 
 
-def _cells(networks: Mapping[str, Fixed]) -> tuple[Space, ...]:
+def _cells(networks: Mapping[str, Fixed], asked: Mapping[str, Fixed]) -> tuple[Space, ...]:
     names = list(networks)
     cells = [
-        _cell(objective, penalty, _network(row, column, penalty, names), networks)
+        _cell(objective, penalty, _network(row, column, penalty, names), networks, asked.get(objective, {}))
         for row, objective in enumerate(OBJECTIVES)
         for column, penalty in enumerate(PENALTIES)
     ]
-    vae = [_space(f"vae+none+{n}", {"objective.name": "vae", **NO_PENALTY, **networks[n]}) for n in names]
+    vae = [_cell("vae", "none", name, networks, asked.get("vae", {})) for name in names]
     return (*cells, *vae)
 
 
-RING8 = Union(name="matrix-ring8", summary="every cell on points", source="pairs", spaces=_cells(POINTS))
-DIGITS = Union(name="matrix-digits", summary="every cell on images", source="pairs", spaces=_cells(IMAGES))
+def _union(name: str, summary: str, networks: Mapping[str, Fixed], asked: Mapping[str, Fixed]) -> Union:
+    return Union(name=name, summary=summary, source="pairs", spaces=_cells(networks, asked))
+
+
+RING8 = _union("matrix-ring8", "every cell on points", POINTS, OF_POINTS)
+DIGITS = _union("matrix-digits", "every cell on images", IMAGES, OF_IMAGES)
 SPACES = {"ring8": RING8, "digits": DIGITS}
 
 # Where the literature says that training works; an entry is (objectives, penalties, source).

@@ -8,7 +8,7 @@ search samples from the grid, and what differs is that
   network mlp has no keys for it; its depth and width are those of the encoder and of the decoder of EBGAN's D;
 * the optimizer is Adam, and a GAN's learning rate is shared: `optim.lr_g` follows `optim.lr_d` unless it is set;
 * norms, activations and initial weights are those that the user sets for the network;
-* the margin is the objective's own: the paper's 10 is in units of its energy (see `EbganParams`).
+* the margin is the objective's own: the paper's 10 is a norm (see `EbganParams`).
 
 The paper names no default: here it is the smallest depth and G's smallest width, with 0.001.
 """
