@@ -2,7 +2,7 @@
 
 Each cell is a trial of 2,000 steps of a study, on ring8 and on digits, with one setting for all of a network. A cell
 has improved if its score after the last step is lower than that of the same generator before the first one. What is
-written is what came out. On ring8 the score is the sliced Wasserstein distance, since mixture_kl is about 4.5 for every
+written is what came out. On ring8 the score is the sliced Wasserstein distance, since mixture_kl is the same for every
 generator without samples within three standard deviations of a mode, whether it has found the ring or not.
 """
 

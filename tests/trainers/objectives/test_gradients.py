@@ -30,7 +30,7 @@ FORMULAS = {
     "least_squares": (lambda r, f: r - 1, lambda r, f: f, lambda r, f: f - 1),
     "hinge": (lambda r, f: -float(r < 1), lambda r, f: float(f > -1), lambda r, f: -1),
     "relativistic": (lambda r, f: -sigmoid(f - r), lambda r, f: sigmoid(f - r), lambda r, f: -sigmoid(r - f)),
-    "ebgan": (lambda r, f: 1, lambda r, f: -float(f < 1), lambda r, f: 1),
+    "ebgan": (lambda r, f: 1, lambda r, f: -float(f < 0.1), lambda r, f: 1),
     "began": (lambda r, f: 1, lambda r, f: -K, lambda r, f: 1),
     "loss_sensitive": (
         lambda r, f: 0.5 + float(MARGIN + r - f > 0),
