@@ -48,6 +48,7 @@ class Dataset:
         modes: the mixture that the samples were drawn from, where there is one.
         metric: the registry's name of the metric that scores generated samples of it.
         licence: under which licence the data are used, and whose they are.
+        known: the digest, of data that were looked at when their files were written: they are not read again for it.
 
     Raises:
         DataError: a part is empty, or breaks one of these rules.
@@ -61,6 +62,7 @@ class Dataset:
     modes: Modes | None = None
     metric: str
     licence: str
+    known: str | None = None
 
     def __post_init__(self) -> None:
         self._check("train", self.train, self.train_labels)
@@ -77,7 +79,7 @@ class Dataset:
             raise DataError(f"{where} must be float32 [n, *shape], but is {samples.dtype} {list(samples.shape)}")
         if samples.size == 0:
             raise DataError(f"{where} must hold at least one sample, but its shape is {list(samples.shape)}")
-        low, high = _bounds(samples)
+        low, high = _bounds(samples) if self.known is None else (0.0, 0.0)
         if not np.isfinite([low, high]).all():
             raise DataError(f"{where} must be finite, but holds a NaN or an infinity")
         if self.is_image and not -1 <= low <= high <= 1:
@@ -101,6 +103,8 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """Return the SHA-256, in hex, of the bytes of train, held_out and their labels, in this order."""
+        if self.known is not None:
+            return self.known
         parts = (self.train, self.held_out, self.train_labels, self.held_out_labels)
         digest = hashlib.sha256()
         for part in parts:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,8 +23,9 @@ from trainers.data import Dataset
 from trainers.errors import DataError
 from trainers.params.data import CachedParams
 
-VERSION = 1  # of how images are decoded: another one is another cache
+VERSION = 2  # of how images are decoded, and of these files: another one is another cache
 PARTS = ("train", "held_out")
+DIGEST = "digest"  # the data set's, so that no other process reads all of it
 ELSEWHERE = {"cache", "root", "download"}  # parameters that say where; `root` counts as the folder that it means
 BLOCK = 256  # images at a time
 BLACK_TO_WHITE = 255.0
@@ -53,7 +55,8 @@ def dataset(
     """Return a data set whose images lie in mapped files, decoded now if no process of this machine has before.
 
     The files' names, sizes and times of change name the cache, so that a change to any of them is seen. float32 takes
-    four bytes where the images took one; pages are shared by all processes, and read when they are needed.
+    four bytes where the images took one; pages are shared by all processes, and read when they are needed: the range
+    and the digest of all of them are looked at by the process that decodes.
 
     Args:
         params: of the data set; its `cache` says where.
@@ -67,18 +70,28 @@ def dataset(
     """
     home = _home(params)
     entry = home / _key(params, files)
+    opened = partial(_opened, params, metric=metric, licence=licence)
     with _alone(params, home, entry.name):
         if not entry.is_dir():
-            _fill(params, entry, find())
-    labelled = (entry / "train_labels.npy").exists()
+            _fill(params, entry, find(), opened)
+    try:
+        digest = (entry / DIGEST).read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(params, entry, error) from error
+    return opened(entry, known=digest)
+
+
+def _opened(params: CachedParams, folder: Path, known: str | None = None, *, metric: str, licence: str) -> Dataset:
+    labelled = (folder / "train_labels.npy").exists()
     return Dataset(
         name=params.name,
-        train=_mapped(params, entry / "train.npy"),
-        held_out=_mapped(params, entry / "held_out.npy"),
-        train_labels=_mapped(params, entry / "train_labels.npy") if labelled else None,
-        held_out_labels=_mapped(params, entry / "held_out_labels.npy") if labelled else None,
+        train=_mapped(params, folder / "train.npy"),
+        held_out=_mapped(params, folder / "held_out.npy"),
+        train_labels=_mapped(params, folder / "train_labels.npy") if labelled else None,
+        held_out_labels=_mapped(params, folder / "held_out_labels.npy") if labelled else None,
         metric=metric,
         licence=licence,
+        known=known,
     )
 
 
@@ -137,7 +150,7 @@ def _alone(params: CachedParams, home: Path, name: str) -> Iterator[None]:
 # -- what it holds -----------------------------------------------------------------------------------------------------
 
 
-def _fill(params: CachedParams, entry: Path, images: Images) -> None:
+def _fill(params: CachedParams, entry: Path, images: Images, opened: Callable[[Path], Dataset]) -> None:
     """Write under another name and rename: an entry is whole or is not there."""
     num_held_out = int(images.held_out.sum())
     if num_held_out in (0, len(images.held_out)):
@@ -150,6 +163,9 @@ def _fill(params: CachedParams, entry: Path, images: Images) -> None:
     try:
         draft.mkdir()
         _write(draft, images)
+        (draft / DIGEST).write_text(opened(draft).digest, "ascii")
+        _sync(draft / DIGEST)
+        _sync(draft)
         draft.rename(entry)
         _sync(entry.parent)
     except OSError as error:
@@ -180,7 +196,6 @@ def _write(folder: Path, images: Images) -> None:
         for part, mask in zip(PARTS, masks, strict=True):
             np.save(folder / f"{part}_labels.npy", np.concatenate(labels)[mask], allow_pickle=False)
             _sync(folder / f"{part}_labels.npy")
-    _sync(folder)
 
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
@@ -202,7 +217,9 @@ def _mapped(params: CachedParams, path: Path) -> NDArray[Any]:
     try:
         found: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"data set {params.name}: the cache is damaged ({error!r}); remove {path.parent} to have it made anew"
-        ) from error
+        raise _damaged(params, path.parent, error) from error
     return found
+
+
+def _damaged(params: CachedParams, entry: Path, error: Exception) -> DataError:
+    return DataError(f"data set {params.name}: the cache is damaged ({error!r}); remove {entry} to have it made anew")

@@ -5,6 +5,7 @@ import os
 import resource
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,20 @@ def test_the_second_time_no_shard_is_read(tmp_path):
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
     with pytest.raises(DataError, match=f"{path} cannot be read"):
         parquet.make(params_of(tmp_path))
+
+
+def test_the_digest_is_of_all_numbers_and_the_second_time_they_are_not_read(tmp_path):
+    write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)))
+    first = parquet.make(params_of(tmp_path))
+    assert first.known == first.digest == replace(first, known=None).digest
+    (entry,) = entries(tmp_path)
+    with (entry / "train.npy").open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(np.float32(np.nan).tobytes())
+    second = parquet.make(params_of(tmp_path))
+    assert second.digest == first.digest
+    with pytest.raises(DataError, match="must be finite"):
+        replace(second, known=None)
 
 
 def test_shards_that_are_gone_are_told_though_they_were_decoded(tmp_path):
