@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,7 @@ import trainers
 from pipeline.book import Book
 from pipeline.config import SearchConfig, search_space
 from pipeline.keys import flatten
+from trainers.registry import module_of
 
 # What may change from one driver to the next without changing what a trial is.
 # `workers` counts where a search is reproducible: each is a place in virtual time.
@@ -75,8 +75,8 @@ def _named_modules(value: Any) -> set[str]:
     if isinstance(value, dict | list):
         parts = value if isinstance(value, list) else [*value.keys(), *value.values()]
         return set().union(*map(_named_modules, parts))
-    found = re.fullmatch(r"([A-Za-z_]\w*)(\.\w+)*:\w+", value) if isinstance(value, str) else None
-    return {found[1]} if found else set()
+    found = module_of(value) if isinstance(value, str) else None
+    return {found} if found else set()
 
 
 def differences(book: Book, config: SearchConfig) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline import yaml_file
 from pipeline.messages import located, located_errors, show, split
 from pipeline.safe_text import redact
-from search_spaces.declarations import Space, Union, parameters
+from search_spaces.declarations import Space, Union
+from search_spaces.narrowing import parameters
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, nearest
 from trainers.registry import KINDS, Kind, Params, Part, article, find, known

@@ -23,6 +23,7 @@ ALI_GRID25 = Space(
         "batch_size": 100,
         "n_critic": 1,
         "updates": "simultaneous",
+        "ema": 0.0,
     },
     dims=(Float("optim.lr_d", 1e-5, 1e-2, log=True), Float("optim.beta1", 0.0, 0.999)),
     default={"optim.lr_d": 1e-4, "optim.beta1": 0.8},

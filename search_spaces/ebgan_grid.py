@@ -8,6 +8,7 @@ search samples from the grid, and what differs is that
   network mlp has no keys for it; its depth and width are those of the encoder and of the decoder of EBGAN's D;
 * the optimizer is Adam, and a GAN's learning rate is shared: `optim.lr_g` follows `optim.lr_d` unless it is set;
 * norms, activations and initial weights are those that the user sets for the network;
+* steps, and the number of samples that are scored, are the user's;
 * the margin is the objective's own: the paper's 10 is a norm (see `EbganParams`).
 
 The paper names no default: here it is the smallest depth and G's smallest width, with 0.001.
@@ -27,7 +28,9 @@ GRID: tuple[Dim, ...] = (
     Choice("network.width", tuple(sorted(UNITS_G + UNITS_D))),
 )
 DEFAULT = {"network.depth": 2, "network.width": 400}
-FIXED: dict[str, Any] = {"network": "mlp", "optim.name": "adam", "penalty": "none", "clip": None, "n_critic": 1}
+FIXED: dict[str, Any] = {
+    "network": "mlp", "optim.name": "adam", "penalty": "none", "clip": None, "n_critic": 1, "ema": 0.0,
+}  # fmt: skip
 
 EBGAN = Space(
     name="ebgan",

@@ -6,8 +6,9 @@ settings), lambda 0.01 with the L2 penalty (compare_gan, branch v2). One learnin
 `optim.lr_d` unless it is set. It draws both betas from [0, 1]; Adam needs less than 1, so those ranges end at 0.999.
 
 A branch has a penalty's own lambda, so the penalty is the branch, and the norm is a dimension of each. Batch
-normalisation in a critic with a gradient penalty, which the study tries too, is only warned of. Loss and network are
-the user's: the study has the non-saturating, least-squares and Wasserstein loss, and strided and residual convolutions.
+normalisation in a critic with a gradient penalty, which the study tries too, is only warned of. Steps, the number of
+samples that are scored (there 10,000), loss and network are the user's: the study has the non-saturating, least-squares
+and Wasserstein loss, and strided and residual convolutions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from search_spaces.declarations import Choice, Dim, Float, Scalar, Space, Union
 
 SOURCE = "Kurach et al. 2019, arXiv:1807.04720"
-PROTOCOL: dict[str, Any] = {"optim.name": "adam", "batch_size": 64, "latent.size": 128, "clip": None}
+PROTOCOL: dict[str, Any] = {"optim.name": "adam", "batch_size": 64, "latent.size": 128, "clip": None, "ema": 0.0}
 COMMON: tuple[Dim, ...] = (
     Float("optim.lr_d", 1e-5, 1e-2, log=True),
     Float("optim.beta1", 0.0, 0.999),

@@ -4,8 +4,9 @@ Source of every range and default: that study's code, compare_gan, branch v1, `p
 its first phase (100 random samples), the narrow ones of its second (50).
 
 What the study fixes is fixed: Adam, 64 samples a batch, 64 latent numbers from U(-1, 1), and one learning rate, which
-is `optim.lr_d` here and from which `optim.lr_g` follows unless it is set. What is not as there:
+is `optim.lr_d` here and from which `optim.lr_g` follows unless it is set; nothing is averaged. What is not as there:
 
+* How long a model is trained, and on how many samples it is scored (there 10,000), are the user's.
 * It draws beta1 from [0, 1]; Adam needs beta1 < 1, so that range ends at 0.999.
 * Its published defaults lie outside of its narrow ranges (the GAN's learning rate is 5e-5, WGAN has 5 critic updates):
   there the default is the nearest value within.
@@ -44,7 +45,7 @@ class _Model(NamedTuple):
 
 
 SOURCE = "Lucic et al. 2018, arXiv:1711.10337, {} ranges"
-PROTOCOL = {"network.name": "dcgan", "optim.name": "adam", "batch_size": 64, "latent.size": 64}
+PROTOCOL = {"network.name": "dcgan", "optim.name": "adam", "batch_size": 64, "latent.size": 64, "ema": 0.0}
 ONE_RATE = {"optim.lr_g": "optim.lr_d"}
 
 LR = _Range(Float("optim.lr_d", 1e-5, 1e-2, log=True), Float("optim.lr_d", 1e-4, 1e-3, log=True))

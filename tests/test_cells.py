@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from typing import Any
 
 import pytest
 
 from benchmarks import cells
-from benchmarks.matrix import SETTING
+from benchmarks.matrix import SETTING, page, row
+from pipeline.book import Trial
 from pipeline.config import load, train_config
+from pipeline.records import TrialState
+from tests.fakes import journal
 from trainers.checks import refusals
 from trainers.config import TrainConfig
 from trainers.loop import Training, train
 from trainers.registry import known
+from trainers.stability.events import Event
 
 # Every objective, every penalty and every network once at least.
 TRAINED = {
@@ -95,3 +100,46 @@ def test_the_twelve_cells_hold_every_objective_every_penalty_and_every_network()
     assert used == {variant.name for variant in known("objective")}
     assert {penalty for _, penalty, _ in chosen} == set(cells.PENALTIES)
     assert {network for _, _, network in chosen} == set(cells.IMAGES)
+
+
+CELL = "hinge+spectral+mlp"
+
+
+def ended(state: TrialState, *scores: float, **result: Any) -> Trial:
+    """A trial of a cell that was scored so at the ends of its segments."""
+    record = journal.trial(0)
+    found = Trial(spec=record.spec.model_copy(update={"params": {"space": CELL}}))
+    found.apply(journal.attempt(0), 0)
+    for index, score in enumerate(scores):
+        more = result if index == len(scores) - 1 else {}
+        found.apply(journal.segment(0, index, 500 * index, 500 * (index + 1), score, **more), index + 1)
+    found.apply(journal.decision(0, state), len(scores) + 1)
+    return found
+
+
+@pytest.mark.parametrize(("scores", "improved"), [((3.0, 2.0), "yes"), ((1.0, 6.0), "no"), ((3.0, 5.0), "no")])
+def test_a_cell_has_improved_if_its_last_score_is_below_that_of_the_untrained_generator(scores, improved):
+    found = row(ended(TrialState.COMPLETED, *scores), 5.0, "frechet")
+    shown = ["5", f"{min(scores):.3g}", f"{scores[-1]:.3g}"]
+    assert found == ["hinge", "spectral", "mlp", *shown, improved, "completed", "Miyato 2018"]
+
+
+def test_a_cell_that_failed_has_not_improved_and_says_why():
+    event = Event(kind="exploding_gradient", step=665, severity=0.5, action="stop")
+    found = row(ended(TrialState.DIVERGED, 1.0, events=(event,)), 5.0, "frechet")
+    assert found[6:] == ["no", "diverged: exploding_gradient at step 665", "Miyato 2018"]
+    assert row(ended(TrialState.FAILED), 5.0, "frechet")[3:] == ["5", "", "", "no", "failed: because", "Miyato 2018"]
+
+
+def test_the_page_counts_what_the_literature_calls_stable():
+    cells = [
+        row(ended(TrialState.COMPLETED, 3.0), 5.0, "frechet"),
+        row(ended(TrialState.COMPLETED, 0.5), 5.0, "frechet"),
+        row(ended(TrialState.COMPLETED, 6.0), 5.0, "frechet"),
+    ]
+    text = page({"ring8": (cells, 2.0)})
+    assert (
+        "3 cells: 3 completed. Of 3 that the literature calls stable, 2 improved over the untrained generator, " in text
+    )
+    assert "and 1 ended below 2, the score of a Gaussian" in text
+    assert "ebgan and began with pacgan `network.init=he`" in text

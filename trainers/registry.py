@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
@@ -66,11 +66,14 @@ class Variant:
         """Return the parameter model; imports no torch for the variants that are shipped.
 
         Raises:
-            ConfigError: it is written as module:attribute, and cannot be imported.
+            ConfigError: it is written as module:attribute, and cannot be imported; or it is no model of parameters.
         """
-        if not isinstance(self.params, str):
-            return self.params
-        loaded: type[Params] = load_own(f"the parameters of {self.kind}", self.params)
+        what = f"the parameters of {self.kind}"
+        loaded = load_own(what, self.params) if isinstance(self.params, str) else self.params
+        if not isinstance(loaded, type) or not issubclass(loaded, Params):
+            raise ConfigError(
+                f"{what} {self.name!r} must be a subclass of trainers.registry.Params, but are {loaded!r}"
+            )
         return loaded
 
     def load_make(self) -> Callable[[Any], Any]:
@@ -95,11 +98,31 @@ def _shipped(kind: Kind) -> dict[str, Variant]:
 
 @cache
 def _rows(kind: Kind) -> dict[str, Variant]:
-    rows = _shipped(kind)
+    shipped = _shipped(kind)
+    rows = dict(shipped)
+    for what, point in installed(kind, shipped):
+        rows[point.name] = found = _checked(kind, point.value, imported(what, point.load))
+        if found.name != point.name:
+            raise ConfigError(f"{what} must have the name that its Variant has, {found.name!r}")
+    return rows
+
+
+def installed(kind: str, shipped: Collection[str]) -> list[tuple[str, importlib.metadata.EntryPoint]]:
+    """Return the entry points of a kind, each with what it is called in messages.
+
+    Raises:
+        ConfigError: two have one name, or one has a shipped one's: which of them is meant would follow from sys.path.
+    """
+    taken = dict.fromkeys(shipped, "one that is shipped")
+    found = []
     for point in importlib.metadata.entry_points(group=f"gansearch.{kind}"):
         what = f"{kind} {point.name!r} of an installed package ({point.value})"
-        rows.setdefault(point.name, _checked(kind, point.value, imported(what, point.load)))
-    return rows
+        if point.name in taken and taken[point.name] != what:
+            raise ConfigError(f"{what} has the name of {taken[point.name]}: uninstall the package, or rename it there")
+        if point.name not in taken:
+            found.append((what, point))
+        taken[point.name] = what
+    return found
 
 
 def known(kind: Kind) -> tuple[Variant, ...]:
@@ -127,7 +150,11 @@ def find(kind: Kind, name: str) -> Variant:
 
 
 def _own(kind: Kind, name: str) -> Variant:
-    return _checked(kind, name, load_own(kind, name))
+    found = _checked(kind, name, load_own(kind, name))
+    params = found.load_params()
+    if params.model_fields["name"].annotation is not str:
+        raise ConfigError(f"{kind} {name!r} has more than one name: leave `name` out of {params.__name__}")
+    return found
 
 
 def _checked(kind: Kind, name: str, found: Any) -> Variant:
@@ -155,9 +182,15 @@ def load_own(what: str, name: str) -> Any:
         ConfigError: the name is of another form.
         NotImportable: its module cannot be imported, for whatever reason; the message says which, and in which line.
     """
-    if not all(part.isidentifier() for part in name.replace(":", ".").split(".")) or name.count(":") != 1:
+    if module_of(name) is None:
         raise ConfigError(f"{what} {name!r} must be module:name, such as my_package.variants:MINE")
     return imported(f"{what} {name!r}", lambda: _load(name))
+
+
+def module_of(name: str) -> str | None:
+    """Return the top-level module of what is written as `module:attribute`, None of any other text."""
+    parts = name.replace(":", ".").split(".")
+    return parts[0] if name.count(":") == 1 and all(part.isidentifier() for part in parts) else None
 
 
 def imported(what: str, load: Callable[[], Any]) -> Any:

@@ -1,8 +1,12 @@
 """What cannot be meant is refused, in the user's words: key, rule, value, place and the nearest valid name."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from pipeline.config import load, vary_training
+from search_spaces import Choice, Float, Space
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 
@@ -232,3 +236,25 @@ def test_a_space_that_cannot_be_trained_is_found_at_load(name, fragment, tmp_pat
     with pytest.raises(ConfigError) as caught:
         load(None, [f"space=wrong_spaces:{name}"])
     assert fragment in str(caught.value)
+
+
+UPDATES = Choice("updates", ("alternating", "simultaneous"))
+IMPOSSIBLE = {
+    "PAIR": ((UPDATES, Choice("n_critic", (1, 5))), "n_critic must be 1 with updates=simultaneous, but got n_critic=5"),
+    "WHOLE": ((Float("batch_size", 16, 64),), "batch_size must be a whole number, but got batch_size=31.2"),
+    "KIND": ((Choice("n_critic", (True, 5)),), "n_critic must be a number, but got n_critic=true"),
+}
+DEFAULTS = {"updates": "alternating", "n_critic": 5, "batch_size": 16}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_space_that_would_ask_for_what_cannot_be_trained_is_refused_before_it_does(name, tmp_path, monkeypatch):
+    dims, told = IMPOSSIBLE[name]
+    default = {dim.key: 1 if name == "PAIR" and dim.key == "n_critic" else DEFAULTS[dim.key] for dim in dims}
+    module = ModuleType("impossible_spaces")
+    module.SPACE = Space(name="s", summary="", source="", dims=dims, default=default)
+    monkeypatch.setitem(sys.modules, "impossible_spaces", module)
+    with pytest.raises(ConfigError) as caught:
+        load(None, (), {"space": "impossible_spaces:SPACE"})
+    assert told in str(caught.value)
+    assert "space 's' tries it" in str(caught.value)

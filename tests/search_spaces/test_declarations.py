@@ -165,6 +165,27 @@ def test_probes_reach_both_ends_of_every_dimension():
         assert ends <= {values.get(key) for values in seen}
 
 
+def test_probes_reach_every_pair_of_two_dimensions_and_each_once():
+    ones, twos = Choice("a", (1, 2)), Choice("b", (1, 2, 3))
+    space = Space(name="s", summary="", source="", dims=(ones, twos), default={"a": 1, "b": 1})
+    seen = [(params["a"], params["b"]) for params in probes(space)]
+    assert sorted(seen) == [(a, b) for a in (1, 2) for b in (1, 2, 3)]
+
+
+def test_a_nested_mapping_is_no_key_that_a_space_can_fix():
+    with pytest.raises(ConfigError, match=r"space 's' must fix dotted keys, such as network.width, but fixes network"):
+        Space(name="s", summary="", source="", fixed={"network": {"width": 64}}, dims=(), default={})
+
+
+def test_what_contradicts_many_branches_is_told_of_three():
+    branches = tuple(
+        Space(name=f"b{n}", summary="", source="", fixed={"clip": n}, dims=(), default={}) for n in range(1, 6)
+    )
+    with pytest.raises(ContradictionError) as caught:
+        narrow(Union(name="u", summary="", source="", spaces=branches), {"clip": 9})
+    assert "(b1 fixes clip=1; b2 fixes clip=2; b3 fixes clip=3; and 2 more)" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("params", "branch", "expected"),
     [

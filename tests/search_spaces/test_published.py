@@ -172,9 +172,7 @@ def test_no_two_spaces_have_one_name():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_default_and_every_end_of_a_range_is_a_training_that_is_not_refused(name):
     search, space = load(None, [], {"space": name}), find_space(name)
-    tried = list(probes(space))
-    assert len(tried) == sum(1 + sum(len(dim.probes) for dim in branch.dims) for branch in space.branches)
-    for params in tried:
+    for params in probes(space):
         config = train_config(search, params, 1)
         assert [event.message for event in refusals(config) if event.action == "stop"] == []
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.fakes.trainings import DCGAN, run, tiny
+from tests.fakes.trainings import DCGAN, game_of, run, tiny
 from trainers.config import TrainConfig
 from trainers.history_file import to_bytes
+from trainers.registry import known
 
 IMAGES = DCGAN["data"]
-VARIANTS = ("data", "objective", "network", "penalty", "stability")  # fields that hold a variant: looked at below
+VARIANTS = ("data", "objective", "network", "penalty", "stability")  # fields that hold variants: their own are below
 # What says how a training is run, and not what it does.
 HOW = {"device", "threads", "deterministic", "checkpoint_every", "static_checks", "metrics", "score_at"}
 WASSERSTEIN = {"objective": "wasserstein"}
@@ -102,4 +103,89 @@ def test_a_field_changes_the_training_where_it_applies(key: str) -> None:
     base, given = PAIRS[key]
     values = given if isinstance(given, tuple) else (given,)
     results = [trained(base), *(trained(changed(base, key, value)) for value in values)]
+    assert all(one != other for place, one in enumerate(results) for other in results[:place])
+
+
+def test_packed_samples_are_judged_together() -> None:
+    """Twice as many rows are drawn for packs of two, as for batches of twice the size: those differ in D alone."""
+    packed, plain = (run(tiny(pack=pack, batch_size=4 // pack))[0].history for pack in (2, 1))
+    assert packed.column("grad_norm_d")[0] != plain.column("grad_norm_d")[0]
+    d = {pack: game_of(tiny(pack=pack)).networks["discriminator"] for pack in (1, 2)}
+    assert [next(d[pack].parameters()).shape[1] for pack in (1, 2)] == [2, 4]
+
+
+# -- the fields of variants --------------------------------------------------------------------------------------------
+
+RANDOM = {"noise": ("additive", "multiplicative"), "dropout": 0.5, "split_latent": True}
+GIVEN = {"noise_std": {"noise": "additive"}, "dropout_at_sampling": {"dropout": 0.5}}  # what a field needs to apply
+FIELDS: dict[str, dict[str, dict[str, Any]]] = {  # of a kind and a variant: another value of each field, or several
+    "objective": {
+        "least_squares": {"a": -1.0, "b": 2.0, "c": 0.0},
+        "f_gan": {"divergence": ("kl", "reverse_kl", "neyman"), "generator": "strict"},
+        "ebgan": {"code": 3, "margin": 2.0, "pull_away": 0.5, "pretrain": 3},
+        "began": {"code": 3, "gamma": 0.25, "lambda_k": 0.5},
+        "loss_sensitive": {"gamma": 0.5, "tau": 0.25, "distance": "sum"},
+        "vae": {"beta": 0.5, "sigma": 0.25},
+    },
+    "network": {
+        "mlp": RANDOM | {"init": ("normal", "orthogonal"), "width": 5, "depth": 3, "activation": ("relu", "tanh")}
+        | {"norm_g": ("batch", "layer"), "norm_d": ("batch", "layer", "spectral"), "noise_std": 0.5}
+        | {"dropout_at_sampling": True},
+        "dcgan": RANDOM | {"init": ("he", "orthogonal"), "features": 3, "activation": ("relu", "tanh")}
+        | {"norm_g": ("none", "layer", "instance"), "norm_d": ("none", "layer", "instance", "spectral")}
+        | {"upsample": "pixel_shuffle", "downsample": "average", "noise_std": 0.5, "dropout_at_sampling": True},
+        "resnet": RANDOM | {"init": ("normal", "orthogonal"), "features": 3, "norm_g": ("none", "layer", "instance")}
+        | {"norm_d": ("none", "batch", "layer", "instance"), "noise_std": 0.5, "dropout_at_sampling": True},
+        "pacgan": RANDOM | {"init": ("he", "orthogonal"), "width_g": 5, "width_d": 5, "pieces": 3}
+        | {"noise_std": 0.5, "dropout_at_sampling": True},
+    },
+    "penalty": {
+        **{name: {"every": 2, "lambda": 1.0} for name in ("gradient", "gradient_one_sided", "r1", "r2", "r1_r2")},
+        "dragan": {"every": 2, "lambda": 1.0},
+        "l2": {"every": 2, "lambda": 1.0},
+    },
+    "data": {
+        "stacked_digits": {"train": 40, "held_out": 30},
+        "polygons": {"vertices": 4, "min_angle": 40.0, "scale": 0.5, "train": 20, "held_out": 30},
+    },
+}  # fmt: skip
+SMALL = {
+    "dcgan": {"features": 2},
+    "resnet": {"features": 2},
+    "pacgan": {"width_g": 4, "width_d": 4, "pieces": 2},
+    "mlp": {"width": 6, "depth": 2},
+    "stacked_digits": {"train": 50, "held_out": 40},
+    "polygons": {"train": 30, "held_out": 40},
+}
+FILES = {"root", "download", "cache"}  # say where data lie; what else their readers have is looked at in tests of these
+READERS = {"mnist", "fashion_mnist", "kmnist", "cifar10", "svhn", "celeba", "image_folder", "parquet"}
+CASES = [(kind, name, field) for kind, some in FIELDS.items() for name, fields in some.items() for field in fields]
+
+
+def configuration(kind: str, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration where a variant's fields apply."""
+    own = {kind: {"name": name, **SMALL.get(name, {}), **changes}, "latent": {"size": 16}}
+    if kind == "data":
+        network = {"name": "dcgan", "features": 2} if name == "stacked_digits" else {"name": "mlp", "width": 4}
+        return {**own, "network": network, "metrics": ["sliced_wasserstein"]}
+    if name in ("dcgan", "resnet"):
+        return {**own, "data": IMAGES}
+    return own
+
+
+def test_every_field_of_every_variant_is_looked_at() -> None:
+    for kind, looked_at in FIELDS.items():
+        fields = {variant.name: set(variant.load_params().model_fields) - {"name"} for variant in known(kind)}
+        aliased = {name: {"lambda" if field == "lambda_" else field for field in own} for name, own in fields.items()}
+        searched = {name: own for name, own in aliased.items() if own and name not in READERS | {"none"}}
+        assert searched == {name: set(own) for name, own in looked_at.items()}
+    assert set(FIELDS) == set(VARIANTS) - {"stability"}  # a detector's are looked at in tests of detectors
+
+
+@pytest.mark.parametrize(("kind", "name", "field"), CASES)
+def test_a_field_of_a_variant_changes_the_training_where_it_applies(kind: str, name: str, field: str) -> None:
+    given = FIELDS[kind][name][field]
+    values = given if isinstance(given, tuple) else (given,)
+    base = GIVEN.get(field, {})
+    results = [trained(configuration(kind, name, {**base, **more})) for more in ({}, *({field: v} for v in values))]
     assert all(one != other for place, one in enumerate(results) for other in results[:place])

@@ -1,7 +1,9 @@
 """Variants by name and as module:name."""
 
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,68 @@ def test_parameters_that_do_not_import_are_told(tmp_path, monkeypatch):
     variant = Variant(kind="penalty", name="mine", summary="", params="broken_params:P", make="x:y")
     with pytest.raises(ConfigError, match=r"the parameters of penalty 'broken_params:P' cannot be imported: ZeroDiv"):
         variant.load_params()
+
+
+def test_parameters_that_are_none_are_told():
+    for params in (3, dict, "tests.fakes.trainings:DCGAN"):
+        variant = Variant(kind="penalty", name="mine", summary="", params=params, make="x:y")
+        with pytest.raises(
+            ConfigError, match=r"penalty 'mine' must be a subclass of trainers.registry.Params, but are"
+        ):
+            variant.load_params()
+
+
+def test_a_name_among_the_parameters_of_a_variant_of_ones_own_is_refused(tmp_path, monkeypatch):
+    source = """
+        from typing import Literal
+        from trainers.registry import Params, Variant
+        class MineParams(Params):
+            name: Literal["mine"] = "mine"
+        MINE = Variant(kind="objective", name="mine", summary="", params=MineParams, make="x:y")
+    """
+    (tmp_path / "two_names.py").write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(tmp_path)
+    told = "objective 'two_names:MINE' has more than one name: leave `name` out of MineParams"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        find("objective", "two_names:MINE")
+
+
+@pytest.mark.parametrize(
+    ("packages", "told"),
+    [
+        (
+            {"a": "mlp = them:MLP"},
+            "network 'mlp' of an installed package (them:MLP) has the name of one that is shipped: ",
+        ),
+        (
+            {"a": "net = them:NET", "b": "net = them:MLP"},
+            "has the name of network 'net' of an installed package (them:",
+        ),
+        (
+            {"a": "other = them:NET"},
+            "network 'other' of an installed package (them:NET) must have the name that its Va",
+        ),
+        ({"a": "net = them:NET", "b": "net = them:NET"}, "net"),  # one package, found twice
+    ],
+)
+def test_names_of_installed_packages_are_clear(packages, told, tmp_path):
+    variants = "".join(
+        f"{n.upper()} = Variant(kind='network', name='{n}', summary='', make='x:y')\n" for n in ("mlp", "net")
+    )
+    (tmp_path / "them.py").write_text(f"from trainers.registry import Variant\n{variants}")
+    for package, point in packages.items():
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[gansearch.network]\n{point}\n")
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(registry.__file__).parents[1])!r}, {str(tmp_path)!r}]\n"
+        "from trainers.registry import find\nfrom trainers.errors import ConfigError\n"
+        "try: print(find('network', 'net').name)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told in done.stdout
 
 
 def test_an_installed_package_that_does_not_import_is_named(tmp_path):
