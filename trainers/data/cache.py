@@ -5,19 +5,23 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.data import Dataset
 from trainers.errors import DataError
@@ -25,10 +29,12 @@ from trainers.params.data import CachedParams
 
 VERSION = 2  # of how images are decoded, and of these files: another one is another cache
 PARTS = ("train", "held_out")
-DIGEST = "digest"  # the data set's, so that no other process reads all of it
+ABOUT = "about.json"
 ELSEWHERE = {"cache", "root", "download"}  # parameters that say where; `root` counts as the folder that it means
 BLOCK = 256  # images at a time
 BLACK_TO_WHITE = 255.0
+LEAST = 2  # images a part: a score needs a covariance
+NORESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which mmap of Python 3.11 lacks
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -47,6 +53,15 @@ class Images:
     shape: tuple[int, ...]
     held_out: NDArray[np.bool_]
     blocks: Iterator[tuple[Bytes, Labels | None]]
+
+
+class _About(BaseModel):
+    """What an entry holds, so that no process but the first reads all of it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    labelled: bool
+    digest: str | None = Field(pattern="^[0-9a-f]{64}$")
 
 
 def dataset(
@@ -71,27 +86,24 @@ def dataset(
     home = _home(params)
     entry = home / _key(params, files)
     opened = partial(_opened, params, metric=metric, licence=licence)
-    with _alone(params, home, entry.name):
-        if not entry.is_dir():
-            _fill(params, entry, find(), opened)
-    try:
-        digest = (entry / DIGEST).read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(params, entry, error) from error
-    return opened(entry, known=digest)
+    if not entry.is_dir():  # a whole one may lie where this user cannot write
+        with _alone(params, home, entry.name):
+            if not entry.is_dir():
+                _fill(params, entry, find(), opened)
+    return opened(entry, _about(params, entry))
 
 
-def _opened(params: CachedParams, folder: Path, known: str | None = None, *, metric: str, licence: str) -> Dataset:
-    labelled = (folder / "train_labels.npy").exists()
+def _opened(params: CachedParams, folder: Path, about: _About, *, metric: str, licence: str) -> Dataset:
+    labelled = about.labelled
     return Dataset(
         name=params.name,
         train=_mapped(params, folder / "train.npy"),
         held_out=_mapped(params, folder / "held_out.npy"),
-        train_labels=_mapped(params, folder / "train_labels.npy") if labelled else None,
-        held_out_labels=_mapped(params, folder / "held_out_labels.npy") if labelled else None,
+        train_labels=_labels(params, folder / "train_labels.npy") if labelled else None,
+        held_out_labels=_labels(params, folder / "held_out_labels.npy") if labelled else None,
         metric=metric,
         licence=licence,
-        known=known,
+        known=about.digest,
     )
 
 
@@ -110,7 +122,7 @@ def _home(params: CachedParams) -> Path:
     """Return the cache's folder, which is ours alone: what others write there would be our data."""
     home = Path(params.cache) if params.cache else Path(tempfile.gettempdir(), f"gansearch-data-{os.getuid()}")
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.mkdir(mode=0o777 if params.cache else 0o700, parents=True, exist_ok=True)
         found = home.stat() if params.cache else home.lstat()
     except OSError as error:
         raise DataError(f"data set {params.name}: the cache cannot be made ({error}); set data.cache") from error
@@ -124,14 +136,16 @@ def _home(params: CachedParams) -> Path:
 
 def _key(params: CachedParams, files: Iterable[Path]) -> str:
     root = str(Path(params.root).absolute())  # names below it are classes, and say what is held out
-    about_all = json.dumps([VERSION, params.model_dump(mode="json", exclude=ELSEWHERE), root])
+    decoders = [VERSION, version("pillow"), version("pyarrow")]
+    about_all = json.dumps([decoders, params.model_dump(mode="json", exclude=ELSEWHERE), root])
     digest = hashlib.blake2b(about_all.encode(), digest_size=16)
     for path in files:
         try:
             about = path.stat()
         except OSError as error:
             raise DataError(f"data set {params.name}: {path.resolve()} is missing ({error.strerror})") from error
-        digest.update(json.dumps([str(path.absolute()), about.st_size, about.st_mtime_ns]).encode())
+        times = [about.st_mtime_ns, about.st_ctime_ns]  # unpacking may set the first to what it was, never the second
+        digest.update(json.dumps([str(path.absolute()), about.st_size, times]).encode())
     return f"{params.name}-{digest.hexdigest()}"
 
 
@@ -150,21 +164,22 @@ def _alone(params: CachedParams, home: Path, name: str) -> Iterator[None]:
 # -- what it holds -----------------------------------------------------------------------------------------------------
 
 
-def _fill(params: CachedParams, entry: Path, images: Images, opened: Callable[[Path], Dataset]) -> None:
+def _fill(params: CachedParams, entry: Path, images: Images, opened: Callable[[Path, _About], Dataset]) -> None:
     """Write under another name and rename: an entry is whole or is not there."""
     num_held_out = int(images.held_out.sum())
-    if num_held_out in (0, len(images.held_out)):
+    if not LEAST <= num_held_out <= len(images.held_out) - LEAST:
         raise DataError(
-            f"data set {params.name}: both parts must hold an image, but of {len(images.held_out)} images "
-            f"{num_held_out} are held out; add images, or change data.held_out"
+            f"data set {params.name}: both parts must hold {LEAST} images, but of {len(images.held_out)} images "
+            f"{num_held_out} are held out; add images, or change the share that is held out"
         )
     draft = entry.with_suffix(".part")
     shutil.rmtree(draft, ignore_errors=True)  # of a process that died
     try:
         draft.mkdir()
-        _write(draft, images)
-        (draft / DIGEST).write_text(opened(draft).digest, "ascii")
-        _sync(draft / DIGEST)
+        labelled = _write(draft, images)
+        digest = opened(draft, _About(labelled=labelled, digest=None)).digest
+        (draft / ABOUT).write_text(_About(labelled=labelled, digest=digest).model_dump_json(), "ascii")
+        _sync(draft / ABOUT)
         _sync(draft)
         draft.rename(entry)
         _sync(entry.parent)
@@ -176,7 +191,8 @@ def _fill(params: CachedParams, entry: Path, images: Images, opened: Callable[[P
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write(folder: Path, images: Images) -> None:
+def _write(folder: Path, images: Images) -> bool:
+    """Write the parts, and return whether there are labels."""
     seen, labels = 0, []
     with ExitStack() as stack:
         files = [stack.enter_context((folder / f"{part}.npy").open("wb")) for part in PARTS]
@@ -196,6 +212,7 @@ def _write(folder: Path, images: Images) -> None:
         for part, mask in zip(PARTS, masks, strict=True):
             np.save(folder / f"{part}_labels.npy", np.concatenate(labels)[mask], allow_pickle=False)
             _sync(folder / f"{part}_labels.npy")
+    return bool(labels)
 
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:
@@ -212,14 +229,39 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _mapped(params: CachedParams, path: Path) -> NDArray[Any]:
-    """Map a file copy-on-write: torch warns of arrays that it may not write to, and nobody writes to this one."""
+def _about(params: CachedParams, entry: Path) -> _About:
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(params, path.parent, error) from error
+        found = _About.model_validate_json((entry / ABOUT).read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(params, entry, f"{ABOUT} is not what was written: {type(error).__name__}") from error
+    if found.digest is None:
+        raise _damaged(params, entry, f"{ABOUT} has no digest")
     return found
 
 
-def _damaged(params: CachedParams, entry: Path, error: Exception) -> DataError:
-    return DataError(f"data set {params.name}: the cache is damaged ({error!r}); remove {entry} to have it made anew")
+def _mapped(params: CachedParams, path: Path) -> NDArray[Any]:
+    """Map a file copy-on-write: torch warns of arrays that it may not write to, and nobody writes to this one.
+
+    No memory is reserved for the copies that nobody makes, or Linux would refuse a file that is larger than memory.
+    """
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+            start = file.tell()
+            pages = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE | NORESERVE)
+        return np.ndarray(shape, dtype, buffer=pages, offset=start)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise _damaged(params, path.parent, repr(error)) from error
+
+
+def _labels(params: CachedParams, path: Path) -> Labels:
+    try:
+        found: Labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(params, path.parent, repr(error)) from error
+    return found
+
+
+def _damaged(params: CachedParams, entry: Path, why: str) -> DataError:
+    return DataError(f"data set {params.name}: the cache is damaged ({why}); remove {entry} to have it made anew")

@@ -14,8 +14,10 @@ from trainers.errors import DataError
 from trainers.params.data import CelebaParams
 
 IMAGES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
-TRAIN, HELD_OUT = "0", "2"  # 1 is a part for validation, which nothing here needs
+TRAIN, VALIDATION, HELD_OUT = "0", "1", "2"  # nothing here needs a part for validation
 COLOURS = 3
+FIELDS = 2  # of a line: a name and a part
+SOURCE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 
 def make(params: CelebaParams) -> Dataset:
@@ -25,7 +27,7 @@ def make(params: CelebaParams) -> Dataset:
         DataError: a file is missing or not in its format; the message says which belongs where.
     """
     folder = Path(params.root, "celeba")
-    need(params, folder, (IMAGES, PARTITION), "unpacked")
+    need(params, folder, (IMAGES, PARTITION), f"unpacked, of {SOURCE}")
     names, parts = _partition(params, folder / PARTITION)
     paths = [folder / IMAGES / name for name in names]
     held_out = np.array([part == HELD_OUT for part in parts])
@@ -40,12 +42,19 @@ def make(params: CelebaParams) -> Dataset:
 
 def _partition(params: CelebaParams, path: Path) -> tuple[list[str], list[str]]:
     """Read lines such as `000001.jpg 0`."""
-    rows = [line.split() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError as error:
+        raise DataError(f"data set {params.name}: {path.resolve()} cannot be read ({error})") from error
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    seen: set[str] = set()
     for number, row in enumerate(rows, start=1):
-        if len(row) != 2 or row[1] not in "012" or Path(row[0]).name != row[0]:  # noqa: PLR2004 - a name and a part
+        name, part = row if len(row) == FIELDS else ("", "")
+        if part not in (TRAIN, VALIDATION, HELD_OUT) or Path(name).name != name or name in seen:
             raise DataError(
-                f"data set {params.name}: {path.resolve()}, line {number}, must be a file's name and 0, 1 or 2, "
-                f"but is {' '.join(row)[:80]!r}"
+                f"data set {params.name}: {path.resolve()}, line {number}, must be a file's name that no line before "
+                f"has, and 0, 1 or 2, but is {' '.join(row)[:80]!r}"
             )
+        seen.add(name)
     chosen = [row for row in rows if row[1] in (TRAIN, HELD_OUT)]
     return [name for name, _ in chosen], [part for _, part in chosen]

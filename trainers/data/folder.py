@@ -50,17 +50,27 @@ def make(params: FolderParams) -> Dataset:
 def _found(params: FolderParams, root: Path) -> list[Path]:
     if not root.is_dir():
         raise DataError(f"data set {params.name}: {root.resolve()} is no folder; set data.root to one with images")
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
+    paths = sorted(_files(root, frozenset()))
     if not paths:
         raise DataError(
             f"data set {params.name}: {root.resolve()} holds no image; put some into it ({', '.join(sorted(SUFFIXES))})"
             ", or into a folder for each class in it"
         )
     return paths
+
+
+def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Yield images below a folder, also behind links, but for a link to a folder that holds it."""
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files(path, above | {here})
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
 
 
 def is_held_out(name: str, share: float) -> bool:

@@ -19,6 +19,7 @@ from trainers.data.pictures import decode
 from trainers.errors import DataError
 from trainers.params.data import ParquetParams
 
+CLASSES = 2**16  # at most; more are no classes, but numbers of the rows
 Block = tuple[NDArray[np.uint8], NDArray[np.int64] | None]
 
 
@@ -102,10 +103,11 @@ class _Rows:
         if self.params.label is None:
             return None
         column = self.batch.column(self.params.label)
-        least = pc.min(column).as_py() if pa.types.is_integer(column.type) else None
-        if least is None or least < 0 or column.null_count:
-            found = f"is {column.type} with {column.null_count} nulls and the least number {least}"
-            raise self._must(self.params.label, "hold integers from 0 on", found)
+        whole = pa.types.is_integer(column.type)
+        least, most = (pc.min(column).as_py(), pc.max(column).as_py()) if whole else (None, None)
+        if least is None or most is None or least < 0 or most >= CLASSES or column.null_count:
+            found = f"is {column.type} with {column.null_count} nulls, from {least} to {most}"
+            raise self._must(self.params.label, f"hold integers from 0 to {CLASSES - 1}", found)
         labels: NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
         return labels
 

@@ -91,7 +91,7 @@ def need(params: VisionParams, folder: Path, names: Sequence[str], about: str) -
     Raises:
         DataError: some are missing, and are not to be fetched, or cannot be.
     """
-    missing = [name for name in names if not (folder / name).exists()]
+    missing = _missing(folder, names)
     if not missing:
         return
     if not params.download:
@@ -108,6 +108,15 @@ def need(params: VisionParams, folder: Path, names: Sequence[str], about: str) -
             f"data set {params.name}: {', '.join(missing)} cannot be fetched into {folder.resolve()} ({error!r}); "
             f"put them there ({about})"
         ) from error
+    if missing := _missing(folder, names):
+        raise DataError(
+            f"data set {params.name}: {', '.join(missing)} did not come with what was fetched into "
+            f"{Path(params.root).resolve()}; put them into {folder.resolve()} ({about})"
+        )
+
+
+def _missing(folder: Path, names: Sequence[str]) -> list[str]:
+    return [name for name in names if not (folder / name).exists()]
 
 
 def _fetch(source: str, **arguments: Any) -> Callable[[str], None]:
@@ -149,6 +158,13 @@ def _broken(params: VisionParams, path: Path, why: str) -> DataError:
     return DataError(f"data set {params.name}: {path.resolve()} cannot be read: {why}; put the whole file there")
 
 
+def _content(params: VisionParams, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:  # a folder of that name, as archives have it that were unpacked one by one
+        raise _broken(params, path, str(error)) from error
+
+
 def _labelled(params: VisionParams, path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Part:
     if len(labels) != len(images) or len(labels) == 0:
         raise _broken(params, path, f"it must hold a label for each of {len(images)} images, but holds {len(labels)}")
@@ -170,7 +186,7 @@ def _idx(params: VisionParams, folder_name: str, licence: str) -> Dataset:
 
 def _idx_array(params: VisionParams, path: Path, shape: tuple[str | int, ...]) -> NDArray[np.uint8]:
     """Read unsigned bytes in the IDX format: 0, 0, 8, the rank, big-endian sizes of 4 bytes, then the numbers."""
-    content = path.read_bytes()
+    content = _content(params, path)
     start = 4 * (1 + len(shape))
     if content[:4] != bytes((0, 0, 8, len(shape))) or len(content) < start:
         raise _broken(params, path, f"it must begin as an IDX file of bytes with {len(shape)} dimensions")
@@ -186,7 +202,7 @@ def _cifar_part(params: VisionParams, folder: Path, names: Sequence[str]) -> Par
     """Read records of a label and an image, all red bytes before all green ones before all blue ones."""
     record, parts = 1 + int(np.prod(COLOUR)), []
     for name in names:
-        content = (folder / name).read_bytes()
+        content = _content(params, folder / name)
         if len(content) % record:
             raise _broken(params, folder / name, f"its {len(content)} bytes must be a multiple of {record}")
         rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, record)

@@ -48,7 +48,7 @@ class ParquetParams(CachedParams):
     name: Literal["parquet"] = "parquet"
     root: str = Field("shards", min_length=1)
     column: str = Field("image", min_length=1)
-    label: str | None = Field(None, min_length=1, description="column of integers from 0 on; null: no labels")
+    label: str | None = Field(None, min_length=1, description="column of integers from 0 to 65535; null: no labels")
     channels: Literal[1, 3] = Field(3, description="1: grey, 3: red, green, blue")
     held_out: float = Field(0.1, gt=0, lt=1, description="share of the images")
 

@@ -1,5 +1,7 @@
 """Images in files of their own: image_folder and celeba, and how a picture becomes a square of bytes."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,6 +93,20 @@ def test_a_photograph_stands_as_its_camera_was_held(tmp_path):
     assert (found[:, :7] == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow goes on without the tags, and says so
+def test_any_byte_of_a_photographs_tags_may_be_wrong_and_no_other_error_comes_of_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0131], exif[0x011A] = 6, "maker", "software", 72.0
+    Image.new("L", (8, 6), 90).save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    start = content.index(b"Exif") + 6
+    length = int.from_bytes(content[start - 8 : start - 6], "big")  # of the block, 8 bytes more than its tags
+    for at in range(start, start + length - 8):
+        for wrong in (0, 1, 14, 255):
+            with suppress(DataError):
+                decode(content[:at] + bytes([wrong]) + content[at + 1 :], "a", 4, 1)
+
+
 def test_numbers_of_no_known_range_are_refused(tmp_path):
     Image.fromarray(np.zeros((8, 8), dtype=np.float32)).save(tmp_path / "a.tiff")
     with pytest.raises(DataError, match=r"a\.tiff must hold 8 or 16 bits a channel, but Pillow reads its mode as 'F'"):
@@ -147,6 +163,18 @@ def test_the_folders_of_images_are_their_classes(tmp_path):
     assert len(data.train) + len(data.held_out) == 32
 
 
+def test_a_class_folder_may_be_a_link_and_one_that_holds_itself_is_read_once(tmp_path):
+    for grey in range(20):
+        save(tmp_path / "images" / "dogs" / f"{grey}.png", grey)
+        save(tmp_path / "elsewhere" / f"{grey}.png", 100 + grey)
+    (tmp_path / "images" / "cats").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "images" / "cats")
+    data = folder.make(params_of(tmp_path))
+    assert sorted(greys(data.train) + greys(data.held_out)) == [*range(20), *range(100, 120)]
+    of_train = zip(greys(data.train), data.train_labels, strict=True)
+    assert all((grey < 100) == (label == 1) for grey, label in of_train)
+
+
 def test_a_class_folder_alone_is_another_data_set_than_the_folder_that_holds_it(tmp_path):
     flat(tmp_path, [f"cats/{number}.png" for number in range(30)])
     above = load(params_of(tmp_path))
@@ -195,7 +223,7 @@ def test_a_folder_without_images_or_none_at_all_is_told(tmp_path):
 
 def test_too_few_images_for_two_parts_are_told(tmp_path):
     flat(tmp_path, ["1.png"])
-    with pytest.raises(DataError, match=r"both parts must hold an image, but of 1 images [01] are held out"):
+    with pytest.raises(DataError, match=r"both parts must hold 2 images, but of 1 images [01] are held out"):
         load(params_of(tmp_path))
 
 
@@ -225,7 +253,7 @@ def test_missing_files_of_celeba_are_named(tmp_path):
     params = faces(tmp_path)
     partition = tmp_path / "celeba" / "list_eval_partition.txt"
     partition.rename(tmp_path / "kept")
-    with pytest.raises(DataError, match=rf"put list_eval_partition.txt \(unpacked\) into {tmp_path / 'celeba'}, "):
+    with pytest.raises(DataError, match=rf"put list_eval_partition.txt \(unpacked, .*\) into {tmp_path / 'celeba'}, "):
         load(params)
     (tmp_path / "kept").rename(partition)
     face = tmp_path / "celeba" / "img_align_celeba" / "000004.jpg"
@@ -234,11 +262,13 @@ def test_missing_files_of_celeba_are_named(tmp_path):
         load(params)
 
 
-@pytest.mark.parametrize("line", ["000001.jpg", "000001.jpg 3", "../kept 0", "000001.jpg 0 0"])
+@pytest.mark.parametrize(
+    "line", ["000001.jpg", "000001.jpg 3", "../kept 0", "000001.jpg 0 0", "000001.jpg 01", "000002.jpg 2"]
+)
 def test_a_line_of_the_partition_file_that_is_none_is_named(tmp_path, line):
     params = faces(tmp_path)
     (tmp_path / "celeba" / "list_eval_partition.txt").write_text(f"000002.jpg 0\n{line}\n")
-    with pytest.raises(DataError, match=r"list_eval_partition\.txt, line 2, must be a file's name and 0, 1 or 2"):
+    with pytest.raises(DataError, match=r"list_eval_partition\.txt, line 2, must be a file's name that no line before"):
         load(params)
 
 

@@ -72,6 +72,16 @@ def test_missing_files_are_named_with_where_they_belong(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    """As archives have it that were unpacked one by one."""
+    write(tmp_path, "mnist")
+    path = tmp_path / "MNIST" / "raw" / IDX[0]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=f"{path} cannot be read: .*directory.*; put the whole file there"):
+        load(VisionParams(name="mnist", root=str(tmp_path)))
+
+
 def test_only_the_missing_files_are_named(tmp_path):
     write(tmp_path, "mnist")
     (tmp_path / "MNIST" / "raw" / IDX[3]).unlink()
