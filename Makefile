@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci long lint format faults soak gpu-check clean
+.PHONY: search test ci long lint format faults soak matrix gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -42,6 +42,10 @@ faults: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak
+
+# Trains every objective with every penalty and every network; ended, it goes on where it was.
+matrix: $(READY)
+	$(BIN)/python -m benchmarks.matrix
 
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu_check

@@ -1,6 +1,6 @@
 """Do trainings on a GPU keep the promises that tests check on a CPU, and how fast are they there?
 
-`make gpu-check` trains every objective twice and once more from a checkpoint, and compares all bits. It needs trainers/
+`make gpu-check` trains each case twice and once more from a checkpoint, and compares all bits. It needs trainers/
 alone with torch, numpy, pyarrow, pydantic and safetensors; no Ray, no MLflow, no data set from elsewhere.
 """
 
@@ -22,7 +22,7 @@ from trainers.config import TrainConfig
 from trainers.data import Dataset
 from trainers.environment import configure, describe
 from trainers.errors import GansearchError, Unreachable
-from trainers.history import to_bytes
+from trainers.history_file import to_bytes
 from trainers.loop import Segment, train
 from trainers.registry import Params, Variant, known
 from trainers.state import load
@@ -56,12 +56,31 @@ WASSERSTEIN = {"objective": "wasserstein", "n_critic": 5}
 PENALTY = WASSERSTEIN | {"penalty": "gradient", "optim": {"lr_d": 1e-4, "lr_g": 1e-4, "beta1": 0.0, "beta2": 0.9}}
 RING = {"data": "ring8", "latent": {"size": 2}, "batch_size": 256}
 IMAGES = {"data": DISCS.name, "batch_size": 64}
+SHUFFLED = {"name": "dcgan", "norm_d": "layer", "upsample": "pixel_shuffle", "downsample": "average"}
+TRICKS = {
+    "network": {"name": "dcgan", "norm_g": "instance", "split_latent": True, "noise": "additive", "dropout": 0.2},
+    "labels": {"soft_real": 0.1, "flip_fake": 0.05},
+    "instance_noise": {"std": 0.1, "decay_steps": 1000},
+    "augment": {"translation": 0.125, "cutout": 0.25},
+    "replay": {"size": 512},
+    "swap": {"player": "discriminator", "every": 50, "steps": 5},
+    "warmup": {"updates": 5, "n_critic": 20},
+    "batches": "mixed",
+}
 CASES: dict[str, dict[str, Any]] = {
     "gan, mlp": RING,
     "wgan, mlp": RING | WASSERSTEIN | {"clip": 0.01, "optim": {"name": "rmsprop", "lr_d": 5e-5, "lr_g": 5e-5}},
     "wgan-gp, mlp": RING | PENALTY,
     "gan, dcgan": IMAGES | {"network": "dcgan"},
     "wgan-gp, dcgan": IMAGES | PENALTY | {"network": {"name": "dcgan", "norm_d": "layer"}},
+    # One of each thing that keeps a state, draws numbers or has a backward pass of its own.
+    "hinge, resnet": IMAGES | {"objective": "hinge", "network": "resnet", "pack": 2, "ema": 0.99},
+    "relativistic": IMAGES
+    | {"objective": "relativistic", "penalty": {"name": "r1_r2", "every": 4}, "network": SHUFFLED},
+    "ebgan, dcgan": IMAGES | {"objective": {"name": "ebgan", "pretrain": 100}, "network": "dcgan"},
+    "began, mlp": RING | {"objective": "began", "train_g_above": 0.01, "optim": {"name": "rmsprop"}},
+    "tricks, dcgan": IMAGES | TRICKS,
+    "vae, mlp": IMAGES | {"objective": "vae", "network": "mlp"},
 }
 
 

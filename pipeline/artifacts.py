@@ -21,7 +21,7 @@ from pipeline.safe_text import redact
 from pipeline.store import Store
 from trainers.config import Environment
 from trainers.errors import UserError
-from trainers.history import from_bytes
+from trainers.history_file import from_bytes
 
 THUMBNAIL = 256  # pixels of the longer side; MLflow's page shows it in place of the whole picture
 EVENT_COLUMNS = ("kind", "step", "severity", "action", "message", "evidence")
@@ -52,7 +52,7 @@ def sample_images(store: Store, record: SegmentRecord) -> dict[str, bytes]:
     """
     if record.result.samples is None:
         return {}
-    from trainers.generate import picture, read_samples
+    from trainers.picture import picture, read_samples
 
     image = picture(read_samples(store.get(record.result.samples)))
     if image is None:

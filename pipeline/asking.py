@@ -11,6 +11,7 @@ from pipeline.config import SearchConfig, train_config, trial_seed
 from pipeline.ledger import Ledger
 from pipeline.records import Origin, Scalar, TrialRecord, TrialSpec, TrialState
 from trainers.checks import refusals
+from trainers.errors import ConfigError
 
 
 class Asker(Protocol):
@@ -62,11 +63,16 @@ class Trials:
         book, config = self._ledger.book, self._config
         number = len(book.trials)
         params = self._asker.ask(number, list(book.trials.values()))
+        try:
+            training = train_config(config, params, trial_seed(config.seed, number))
+        except ConfigError as error:  # the same parameters would be asked for again and again
+            told = ", ".join(f"{key}={value}" for key, value in params.items())
+            raise ConfigError(f"space {config.space!r} asks for what cannot be trained ({told}): {error}") from error
         spec = TrialSpec(
             number=number,
             key=f"{book.begun.uid}/{number}",
             params=params,
-            config=train_config(config, params, trial_seed(config.seed, number)),
+            config=training,
             origin=self._asker.origin(number),
         )
         begins = order.place(book, config.workers) if config.schedule == "reproducible" else 0

@@ -144,8 +144,9 @@ def sample(
         raise ConfigError(f"--out must end in .png, but got --out {out}")
     if not out.parent.is_dir():
         raise ConfigError(f"--out must lie in a folder that is there, but {out.parent} is not")
-    from trainers.generate import centres_of, load_generator, write_png
+    from trainers.generate import load_generator
     from trainers.generate import sample as draw_from
+    from trainers.picture import centres_of, write_png
 
     centres = None
     if model.startswith("models:/"):

@@ -182,11 +182,12 @@ def _check_training(
     """Build every kind of training that the search may ask for, so that a bad key is found before any of them runs."""
     for params in probes(space):
         branch = branch_of(space, params)
-        tried = {key: f"space {branch.name!r} tries it; set {key} to fix it" for key in resolve(space, params)}
+        resolved = resolve(space, params)
+        tried = {key: f"space {branch.name!r} tries it; set {key} to fix it" for key in resolved}
         places = tried | dict(sources)
         config = _train_config(search, space, params, 0, places)
         values = config.model_dump(mode="json")
-        check_kinds(train, keys.flatten(values), places)
+        check_kinds({**resolved, **train}, keys.flatten(values), places)
         if key := key_of_secret(values):  # of the space's own: what the user wrote was looked at before
             raise ConfigError(located(f"{key} {_KEEP_OUT}", key, places))
         _check_metric(config, places)
@@ -199,7 +200,7 @@ def _check_metric(config: TrainConfig, sources: Mapping[str, str]) -> None:
         with located_errors("metrics", sources):
             metric = find("metric", name)
             if None not in (metric.samples, data.samples) and metric.samples != data.samples:
-                fitting = ", ".join(m.name for m in known("metric") if m.samples == data.samples)
+                fitting = ", ".join(m.name for m in known("metric") if m.samples in (None, data.samples))
                 why = f"{name} scores {metric.samples}, and data {data.name} holds {data.samples}"
                 raise ConfigError(f"metrics must suit the data, but got metrics=[{name}]: {why} (known: {fitting})")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 import search_spaces
 import trainers
 from pipeline.book import Book
-from pipeline.config import SearchConfig
+from pipeline.config import SearchConfig, search_space
 from pipeline.keys import flatten
+from trainers.registry import module_of
 
 # What may change from one driver to the next without changing what a trial is.
 # `workers` counts where a search is reproducible: each is a place in virtual time.
@@ -31,8 +31,14 @@ def versions() -> dict[str, str]:
 
 
 def user_modules(config: SearchConfig) -> list[str]:
-    """Return the top-level modules of variants that are written as module:name, sorted."""
-    return sorted(_named_modules(config.model_dump(mode="json")))
+    """Return the top-level modules of variants that are written as module:name, sorted.
+
+    A space of the user's own may name some that the configuration does not.
+    """
+    spaces = [
+        [dict(branch.fixed), *(list(dim.probes) for dim in branch.dims)] for branch in search_space(config).branches
+    ]
+    return sorted(_named_modules([config.model_dump(mode="json"), *spaces]))
 
 
 def code_digest(config: SearchConfig) -> str:
@@ -69,8 +75,8 @@ def _named_modules(value: Any) -> set[str]:
     if isinstance(value, dict | list):
         parts = value if isinstance(value, list) else [*value.keys(), *value.values()]
         return set().union(*map(_named_modules, parts))
-    found = re.fullmatch(r"([A-Za-z_]\w*)(\.\w+)*:\w+", value) if isinstance(value, str) else None
-    return {found[1]} if found else set()
+    found = module_of(value) if isinstance(value, str) else None
+    return {found} if found else set()
 
 
 def differences(book: Book, config: SearchConfig) -> list[str]:

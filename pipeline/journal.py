@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from pipeline.records import RECORD, Record
 from pipeline.store_port import MissingObject, NameTaken, Store
-from trainers.errors import IntegrityError
+from trainers.errors import IntegrityError, NotImportable
 from trainers.registry import Part
 
 _CHUNK, _AT_ONCE = 32, 16
@@ -125,13 +125,27 @@ def lines_of(records: Iterable[Record]) -> bytes:
 
 
 def records_of(store: Store, name: str, data: bytes | None) -> list[Record] | None:
-    """Return the records of an object whose content is `data`, or None for an epoch's end; raises as `body_of`."""
+    """Return the records of an object whose content is `data`, or None for an epoch's end.
+
+    Raises:
+        NotImportable: one names what is not here, such as the module of a variant of the user's own.
+        IntegrityError: one is no record; raises as `body_of`, too.
+    """
     if data == END:
         return None
     try:
         return [RECORD.validate_json(line) for line in body_of(store, name, data).splitlines()]
     except ValidationError as error:
+        if (absent := _absent(error)) is not None:
+            raise NotImportable(f"{name} in {store.uri} names what is not here: {absent}") from error
         raise IntegrityError(f"{name} in {store.uri} cannot be understood: {error}") from error
+
+
+def _absent(error: ValidationError) -> NotImportable | None:
+    """Return why a record names what is not here; None where that is not what is wrong with it."""
+    told = [part.get("ctx", {}).get("error") for part in error.errors()]
+    causes = [cause for wrong in told if wrong is not None for cause in (wrong, wrong.__cause__)]
+    return next((cause for cause in causes if isinstance(cause, NotImportable)), None)
 
 
 def each(call: Callable[[_In], _Out], items: Sequence[_In]) -> Iterator[_Out]:

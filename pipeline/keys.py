@@ -10,7 +10,8 @@ from typing import Any
 from pipeline import yaml_file
 from pipeline.messages import located, located_errors, show, split
 from pipeline.safe_text import redact
-from search_spaces.declarations import Space, Union, parameters
+from search_spaces.declarations import Space, Union
+from search_spaces.narrowing import parameters
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, nearest
 from trainers.registry import KINDS, Kind, Params, Part, article, find, known
@@ -166,7 +167,8 @@ def check_keys(
         if key in groups and value != {}:
             raise ConfigError(located(_group_rule(key, value, leaves), key, sources))
         if key not in leaves | groups and not key.startswith(mappings):
-            hint = _owner(key) or nearest(key, leaves | groups)
+            alone = split(key)[-1]  # as in train.steps
+            hint = _owner(key) or nearest(alone if alone in leaves else key, leaves | groups)
             raise ConfigError(located(f"unknown key {key!r}{hint}", key, sources))
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(located(f"{key} must be a finite number, but got {key}={value}", key, sources))

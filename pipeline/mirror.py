@@ -17,7 +17,7 @@ from pipeline.projection import FILES, GENERATOR, SHOWN, STATE, Outcome, millise
 from pipeline.records import SegmentRecord, StudyRecord, TrialState
 from pipeline.store import Store
 from trainers.errors import IntegrityError
-from trainers.history import from_bytes
+from trainers.history_file import from_bytes
 
 T = TypeVar("T")
 Broken = list[IntegrityError]  # blobs that were not there to show

@@ -23,9 +23,9 @@ from trainers import data, loop
 from trainers.config import Environment, TrainConfig
 from trainers.environment import configure, describe
 from trainers.errors import ConfigError, IntegrityError, StateConflict
-from trainers.generate import centres_of, write_png
-from trainers.history import from_bytes
+from trainers.history_file import from_bytes
 from trainers.loop import Segment
+from trainers.picture import centres_of, write_png
 
 RTOL = 1e-3  # between environments, whose vector units round differently
 

@@ -69,7 +69,7 @@ def draw_best(book: Book, store: Store) -> Path | None:
         return None
     if not isinstance(store, DiskStore):
         return None
-    from trainers.generate import centres_of, picture, read_samples
+    from trainers.picture import centres_of, picture, read_samples
 
     samples = read_samples(store.get(best.result.samples))
     drawn = picture(samples, centres_of(book.best.spec.config))

@@ -11,7 +11,7 @@ from trainers import data, evaluation, loop
 from trainers.config import TrainConfig
 from trainers.environment import configure, describe
 from trainers.errors import IntegrityError
-from trainers.history import to_bytes
+from trainers.history_file import to_bytes
 from trainers.loop import Segment
 from trainers.state import MisfitError, TrainState, load
 

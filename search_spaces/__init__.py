@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
+from search_spaces.ali_grid25 import ALI_GRID25
 from search_spaces.classic import CLASSIC
 from search_spaces.declarations import (
     Choice,
-    ContradictionError,
     Float,
     Space,
     Union,
     branch_of,
     check,
     defaults,
-    narrow,
     probes,
     resolve,
 )
+from search_spaces.ebgan_grid import EBGAN_GRID
 from search_spaces.gan import GAN
+from search_spaces.landscape import LANDSCAPE
+from search_spaces.lucic import LUCIC
+from search_spaces.narrowing import ContradictionError, narrow
+from search_spaces.notes import NOTES
 from search_spaces.wgan import WGAN
 from search_spaces.wgan_gp import WGAN_GP
 from trainers.errors import ConfigError, nearest
-from trainers.registry import imported, load_own
+from trainers.registry import imported, installed, load_own
 
 __all__ = [
     "Choice",
@@ -42,15 +45,24 @@ __all__ = [
     "resolve",
 ]
 
-SHIPPED: tuple[Space | Union, ...] = (CLASSIC, GAN, WGAN, WGAN_GP)
+SHIPPED: tuple[Space | Union, ...] = (
+    CLASSIC,
+    GAN,
+    WGAN,
+    WGAN_GP,
+    NOTES,
+    *LUCIC,
+    LANDSCAPE,
+    EBGAN_GRID,
+    ALI_GRID25,
+)
 
 
 @cache
 def _rows() -> dict[str, Space | Union]:
     rows = {space.name: space for space in SHIPPED}
-    for point in entry_points(group="gansearch.space"):
-        what = f"space {point.name!r} of an installed package ({point.value})"
-        rows.setdefault(point.name, _checked(point.value, imported(what, point.load)))
+    for what, point in installed("space", list(rows)):
+        rows[point.name] = _checked(point.value, imported(what, point.load))
     return rows
 
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 from trainers.errors import ConfigError, nearest
-from trainers.registry import KINDS, Kind, find
+from trainers.registry import KINDS
 
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
 BRANCH = "space"  # the key of a trial's params that names the branch of a union
-
-
-class ContradictionError(ConfigError):
-    """The user's values leave nothing of a space; `keys` are the values that do so."""
-
-    def __init__(self, message: str, keys: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.keys = keys
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,9 @@ class Float:
 
     @property
     def probes(self) -> tuple[float, ...]:
-        """The values that a configuration must accept for the whole range to be acceptable."""
-        return (self.low, self.high)
+        """The values that a configuration must accept for the whole range to be acceptable; one is no whole number."""
+        within = self.low + (self.high - self.low) / math.pi
+        return (self.low, self.high, within)
 
     def check(self, value: Any) -> float:
         """Return the value as a float; ConfigError where it is none, or out of range."""
@@ -80,7 +74,7 @@ class Choice:
 Dim = Float | Choice
 
 
-def _canonical(values: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(values: Mapping[str, Any]) -> dict[str, Any]:
     """A variant that is written as its plain name is its `name` key."""
     return {f"{key}.name" if key in KINDS and isinstance(v, str) else key: v for key, v in values.items()}
 
@@ -93,6 +87,7 @@ class Space:
         fixed: values that make the space what it is.
         dims: what is sampled.
         default: the published value of every dimension; it is tried before anything is sampled.
+        tied: keys that take the value of another one, which is fixed or searched, unless the user sets them.
     """
 
     name: str
@@ -101,15 +96,22 @@ class Space:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     dims: tuple[Dim, ...]
     default: Mapping[str, Scalar]
+    tied: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = [dim.key for dim in self.dims]
-        fixed = _canonical(self.fixed)
+        fixed = canonical(self.fixed)
+        if nested := sorted(key for key, value in fixed.items() if isinstance(value, Mapping)):
+            raise ConfigError(f"space {self.name!r} must fix dotted keys, such as network.width, but fixes {nested[0]}")
         twice = {key for key in keys if keys.count(key) > 1 or key in fixed}
         if twice or set(keys) != set(self.default):
             wrong = ", ".join(sorted(twice or set(keys) ^ set(self.default)))
             rule = "must search each key once, not fix it too, and have a default for it"
             raise ConfigError(f"space {self.name!r} {rule}, but not so: {wrong}")
+        taken = {*keys, *fixed}
+        astray = sorted(key for key, source in self.tied.items() if key in taken or source not in taken)
+        if astray:
+            raise ConfigError(f"space {self.name!r} must tie free keys to taken ones, but not so: {', '.join(astray)}")
         object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "default", {dim.key: dim.check(self.default[dim.key]) for dim in self.dims})
 
@@ -139,58 +141,8 @@ class Union:
         return self.spaces
 
 
-def narrow(space: Space | Union, overrides: Mapping[str, Any]) -> Space | Union:
-    """Return the space that is left once the user has set some keys.
-
-    A key that is searched becomes fixed. A value that contradicts what a branch fixes, which includes a parameter of
-    a variant that the branch does not use, drops that branch. A union stays one, also with a single branch left.
-
-    Args:
-        space: what is searched.
-        overrides: the user's values, by dotted key; keys that the space does not speak of are ignored.
-
-    Raises:
-        ContradictionError: nothing is left.
-    """
-    values = _canonical(overrides)
-    clashes = {branch.name: _clash(branch, values) for branch in space.branches}
-    kept = tuple(_fix(branch, values) for branch in space.branches if clashes[branch.name] is None)
-    if not kept:
-        found = {name: clash for name, clash in clashes.items() if clash is not None}
-        keys = tuple(dict.fromkeys(key for key, _ in found.values()))
-        why = "; ".join(f"{name} fixes {fixed}" for name, (_, fixed) in found.items())
-        given = ", ".join(f"{key}={_show(values[key])}" for key in keys)
-        mend = f"remove {', '.join(keys)}, or choose another space"
-        raise ContradictionError(f"{given} contradicts space {space.name!r} ({why}): {mend}", keys)
-    return replace(space, spaces=kept) if isinstance(space, Union) else kept[0]
-
-
-def _clash(branch: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    for key, value in values.items():
-        if key in branch.fixed and branch.fixed[key] != value:
-            return key, f"{key}={_show(branch.fixed[key])}"
-        kind, _, parameter = key.partition(".")
-        variant = branch.fixed.get(f"{kind}.name") if kind in KINDS else None
-        if parameter and variant is not None and parameter.partition(".")[0] not in parameters(kind, variant):
-            return key, f"{kind}.name={variant}, which has no {parameter}"
-    return None
-
-
-def parameters(kind: str, variant: str) -> frozenset[str]:
-    """Return the keys that a variant of a kind takes, as a user writes them."""
-    name: Kind = next(known for known in KINDS if known == kind)
-    fields = find(name, variant).load_params().model_fields
-    return frozenset(info.alias or key for key, info in fields.items())
-
-
-def _fix(branch: Space, values: Mapping[str, Any]) -> Space:
-    dims = tuple(dim for dim in branch.dims if dim.key not in values)
-    set_here = {dim.key: values[dim.key] for dim in branch.dims if dim.key in values}
-    default = {dim.key: branch.default[dim.key] for dim in dims}
-    return replace(branch, fixed={**branch.fixed, **set_here}, dims=dims, default=default)
-
-
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """Return a value as a user writes it."""
     return "null" if value is None else str(value)
 
 
@@ -200,12 +152,16 @@ def defaults(space: Space | Union) -> list[Params]:
 
 
 def probes(space: Space | Union) -> Iterator[Params]:
-    """Yield each branch's default, then the default with one dimension at a time at its extremes."""
+    """Yield each branch's default, then the default with every two dimensions at what they must be accepted at."""
     for branch in space.branches:
+        seen = [dict(branch.default)]
         yield _named(space, branch, branch.default)
-        for dim in branch.dims:
-            for value in dim.probes:
-                yield _named(space, branch, {**branch.default, dim.key: value})
+        for dims in combinations_with_replacement(branch.dims, 2):
+            for values in product(*(dim.probes for dim in dims)):
+                params = {**branch.default, **{dim.key: value for dim, value in zip(dims, values, strict=True)}}
+                if params not in seen:
+                    seen.append(params)
+                    yield _named(space, branch, params)
 
 
 def _named(space: Space | Union, branch: Space, params: Mapping[str, Scalar]) -> Params:
@@ -220,12 +176,12 @@ def branch_of(space: Space | Union, params: Mapping[str, Any]) -> Space:
     name = params.get(BRANCH)
     if name not in branches:
         close = nearest(str(name), branches)
-        raise ConfigError(f"space must be one of {', '.join(branches)}, but got space={_show(name)}{close}")
+        raise ConfigError(f"space must be one of {', '.join(branches)}, but got space={show(name)}{close}")
     return branches[name]
 
 
 def resolve(space: Space | Union, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every dotted key that a trial sets: what its branch fixes, and its params without `space`.
+    """Return every dotted key that a trial sets: what its branch fixes and ties, and its params without `space`.
 
     Raises:
         ConfigError: params are not exactly the dimensions of the branch.
@@ -235,7 +191,8 @@ def resolve(space: Space | Union, params: Mapping[str, Any]) -> dict[str, Any]:
     wrong = sorted(set(values) ^ {dim.key for dim in branch.dims})
     if wrong:
         raise ConfigError(f"params must be the dimensions of space {branch.name!r}, but not so: {', '.join(wrong)}")
-    return {**branch.fixed, **values}
+    values = {**branch.fixed, **values}
+    return values | {key: values[source] for key, source in branch.tied.items()}
 
 
 def check(space: Space | Union, params: Mapping[str, Any]) -> Params:
@@ -248,7 +205,7 @@ def check(space: Space | Union, params: Mapping[str, Any]) -> Params:
     Raises:
         ConfigError: an unknown key, a value out of range, or a branch that is not clear.
     """
-    given = _canonical(params)
+    given = canonical(params)
     named = BRANCH in given or len(space.branches) == 1
     branch = branch_of(space, {BRANCH: space.branches[0].name, **given}) if named else _only(space, given)
     dims = {dim.key: dim for dim in branch.dims}
@@ -257,8 +214,10 @@ def check(space: Space | Union, params: Mapping[str, Any]) -> Params:
         if key in dims:
             values[key] = dims[key].check(value)
         elif key in branch.fixed and branch.fixed[key] != value:
-            fixed = _show(branch.fixed[key])
-            raise ConfigError(f"{key} is fixed to {fixed} in space {branch.name!r}, but got {key}={_show(value)}")
+            fixed = show(branch.fixed[key])
+            raise ConfigError(f"{key} is fixed to {fixed} in space {branch.name!r}, but got {key}={show(value)}")
+        elif key in branch.tied:
+            raise ConfigError(f"{key} takes the value of {branch.tied[key]} in space {branch.name!r}: set that instead")
         elif key not in branch.fixed and key != BRANCH:
             close = nearest(key, [*dims, *branch.fixed])
             raise ConfigError(f"{key!r} is not searched by space {branch.name!r}{close}")

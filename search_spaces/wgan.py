@@ -1,8 +1,9 @@
 """WGAN whose critic is kept Lipschitz by clipping its weights: the dimensions of `gan`, and the clip.
 
 Ranges are the wide ones of Lucic et al. 2018, "Are GANs Created Equal?", and the defaults are that study's, with Adam
-(Arjovsky et al. 2017 used RMSProp: set optim.name). It shares one learning rate between the players; here each player
-has its own. It draws beta1 from [0, 1]; Adam needs beta1 < 1, so that range ends at 0.999.
+(Arjovsky et al. 2017 used RMSProp without momentum: optim.name=rmsprop, optim.beta1=0). It shares one learning rate
+between the players; here each player has its own. It draws beta1 from [0, 1]; Adam needs beta1 < 1, so that range ends
+at 0.999.
 """
 
 from search_spaces.declarations import Choice, Float, Space

@@ -23,14 +23,16 @@ MAX_FILE_LINES, MAX_BODY_LINES = 300, 40
 # From the lowest room to the highest. A module imports only from rows above its own, or, where that makes no cycle,
 # from its own row. `*` stands for the variants of a kind: a new one is a new file, and no new row here.
 LAYERS = (
-    "trainers trainers.errors",
+    "trainers trainers.errors trainers.shipped",
     "trainers.registry",
+    "trainers.params trainers.params.*",
     "trainers.config trainers.stability.events",
     "trainers.checks trainers.draws trainers.environment trainers.stability trainers.objectives trainers.data"
-    " trainers.game trainers.penalties trainers.networks trainers.networks.initial",
+    " trainers.game trainers.penalties trainers.networks trainers.schedule trainers.optimizers trainers.history_file",
     "trainers.objectives.* trainers.networks.* trainers.data.* trainers.stability.detectors trainers.history"
-    " trainers.evaluation trainers.evaluation.extractor trainers.evaluation.frechet trainers.generate trainers.gan"
-    " trainers.state",
+    " trainers.evaluation trainers.evaluation.extractor trainers.evaluation.frechet trainers.generate trainers.picture"
+    " trainers.state trainers.labels trainers.lens trainers.memory",
+    "trainers.gan trainers.vae",
     "trainers.evaluation.* trainers.loop",
     "search_spaces.declarations",
     "search_spaces.*",
@@ -77,7 +79,8 @@ HOMES = {
         "trainers/loop.py",
         "trainers/state.py",
     },
-    "PIL": {"trainers/generate.py"},
+    "scipy": {"trainers/data/vision.py"},  # MATLAB's files
+    "PIL": {"trainers/picture.py", "trainers/data/pictures.py"},
 }
 FOR_TYPES_ONLY = {"jaxtyping"}  # never imported when the software runs
 STARTS_WITHOUT = ("torch", "ray", "mlflow", "optuna")
@@ -243,6 +246,12 @@ def test_no_library_comes_in_by_the_way(path: Path) -> None:
 def test_what_starts_a_command_loads_no_heavy_library(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({STARTS_WITHOUT!r})))"
     assert _python(code, tmp_path) == ""
+
+
+def test_what_drives_a_search_loads_no_torch(tmp_path: Path) -> None:
+    """Its workers need it; a driver that waits for it begins seconds later."""
+    code = "import sys, pipeline.launch, pipeline.mlflow_store, pipeline.ray_executor; print('torch' in sys.modules)"
+    assert _python(code, tmp_path) == "False"
 
 
 def test_the_six_libraries_work_in_one_process(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ EXIT_CODES = {
     "GansearchError": 1,
     "UserError": 2,
     "ConfigError": 2,
+    "NotImportable": 2,
     "DataError": 2,
     "NotGoodEnough": 3,
     "Unreachable": 4,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.config import DcganParams, TrainConfig
+from trainers.config import TrainConfig
 from trainers.stability.events import Event
 
 
@@ -12,8 +12,8 @@ def refusals(config: TrainConfig) -> tuple[Event, ...]:
     A gradient penalty is defined for each sample alone, and batch normalisation makes D's output on one sample depend
     on the others (Gulrajani et al. 2017, section 4).
     """
-    network = config.network
-    if config.penalty.name == "none" or not isinstance(network, DcganParams) or network.norm_d != "batch":
+    normed = _batch_norms(config)
+    if not config.penalty.of_input_gradients or not normed:
         return ()
     return (
         Event(
@@ -21,10 +21,15 @@ def refusals(config: TrainConfig) -> tuple[Event, ...]:
             step=0,
             severity=1.0,
             action="stop" if config.static_checks == "refuse" else "warn",
-            evidence={"penalty": config.penalty.name, "network.norm_d": network.norm_d},
+            evidence={"penalty": config.penalty.name, **dict.fromkeys(normed, "batch")},
             message=(
                 "a gradient penalty needs a discriminator without batch normalisation: "
-                "set network.norm_d to layer or none, or static_checks to warn"
+                f"set {' and '.join(normed)} to layer or none, or static_checks to warn"
             ),
         ),
     )
+
+
+def _batch_norms(config: TrainConfig) -> list[str]:
+    """Return the settings that put batch statistics into D."""
+    return ["network.norm_d"] if getattr(config.network, "norm_d", None) == "batch" else []

@@ -12,79 +12,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from trainers.errors import ConfigError
+from trainers.params.detectors import DetectorParams
+from trainers.params.networks import MlpParams
+from trainers.params.penalties import NoPenaltyParams, PenaltyParams
 from trainers.registry import Kind, Params, Part, article, find, known
 
-# -- parameters of the shipped variants; a variant of the user's own declares them in its own file ---------------------
 
-
-class GradientPenaltyParams(Params):
-    """lambda E[(|grad_x D(x)|_2 - 1)^2] (Gulrajani et al. 2017, eq. 3)."""
-
-    name: Literal["gradient"] = "gradient"
-    lambda_: float = Field(10.0, alias="lambda", ge=0)
-
-
-class MlpParams(Params):
-    """Hidden layers of G and of D: how many, and how wide."""
-
-    name: Literal["mlp"] = "mlp"
-    width: int = Field(256, ge=1, le=16384)
-    depth: int = Field(2, ge=1, le=64)
-
-
-class DcganParams(Params):
-    """Channels of the layer next to the image; `norm_d` is the normalisation in D (never in its first layer)."""
-
-    name: Literal["dcgan"] = "dcgan"
-    features: int = Field(32, ge=1, le=1024)
-    norm_d: Literal["batch", "layer", "none"] = "batch"
-
-
-class VisionParams(Params):
-    """Where the files of a torchvision set lie; `download` fetches them into it."""
-
-    root: str = "data"
-    download: bool = False
-
-
-Action = Literal["stop", "warn", "off"]
-
-
-class DetectorParams(Params):
-    """What every detector has: a threshold, a window in steps, and what to do."""
-
-    threshold: float = 0.0
-    window: int = Field(1, ge=1, le=10_000)
-    action: Action = "stop"
-
-
-class DLossZeroParams(DetectorParams):
-    """D's loss below `threshold` (nats) at every step of the window."""
-
-    name: Literal["d_loss_zero"] = "d_loss_zero"
-    threshold: float = Field(1e-3, gt=0)
-    window: int = Field(50, ge=1, le=10_000)
-
-
-class ExplodingGradientParams(DetectorParams):
-    """A player's gradient norm above `threshold` at every update of the window (100: ganhacks, item 10)."""
-
-    name: Literal["exploding_gradient"] = "exploding_gradient"
-    threshold: float = Field(100.0, gt=0)
-    window: int = Field(50, ge=1, le=10_000)
-
-
-class NonFiniteParams(DetectorParams):
-    """More than `threshold` of the window's steps hold a NaN or an infinity."""
-
-    name: Literal["non_finite"] = "non_finite"
-    threshold: float = Field(0.0, ge=0)
-
-
-# -- the parts of a training -------------------------------------------------------------------------------------------
-
-
-def _variant(kind: Kind) -> BeforeValidator:
+def _variant(kind: Kind, base: type[Params] = Params) -> BeforeValidator:
     def resolve(value: Any) -> Any:
         if isinstance(value, Params):
             return value
@@ -94,7 +28,10 @@ def _variant(kind: Kind) -> BeforeValidator:
         try:
             params = find(kind, given["name"]).load_params()
         except ConfigError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error)) from error
+        if not issubclass(params, base):
+            rule = f"its parameters must be a subclass of {base.__module__}.{base.__name__}"
+            raise ValueError(f"{given['name']!r} is not {article(kind)}: {rule}")
         return params.model_validate(dict(given))
 
     return BeforeValidator(resolve)
@@ -103,8 +40,8 @@ def _variant(kind: Kind) -> BeforeValidator:
 DataParams = Annotated[SerializeAsAny[Params], _variant("data")]
 ObjectiveParams = Annotated[SerializeAsAny[Params], _variant("objective")]
 NetworkParams = Annotated[SerializeAsAny[Params], _variant("network")]
-PenaltyParams = Annotated[SerializeAsAny[Params], _variant("penalty")]
-StabilityParams = Annotated[SerializeAsAny[DetectorParams], _variant("detector")]
+AnyPenaltyParams = Annotated[SerializeAsAny[PenaltyParams], _variant("penalty", PenaltyParams)]
+StabilityParams = Annotated[SerializeAsAny[DetectorParams], _variant("detector", DetectorParams)]
 
 
 class LatentConfig(Part):
@@ -115,7 +52,12 @@ class LatentConfig(Part):
 
 
 class OptimConfig(Part):
-    """One optimizer for each player; a beta of G that is not given is D's."""
+    """One optimizer for each player; a beta of G that is not given is D's.
+
+    Both learning rates follow `decay`, from step `decay_from` to the last one, to 0 (linear, cosine), or are multiplied
+    by `decay_factor` every `decay_every` steps. `weight_decay` is decoupled (Loshchilov and Hutter 2019). RMSprop's
+    decay of squared gradients is `beta2`, and its steps are averaged with `beta1`; WGAN's code has 0.99 and 0.
+    """
 
     name: Literal["adam", "rmsprop"] = "adam"
     lr_d: float = Field(2e-4, gt=0, le=10)
@@ -124,6 +66,61 @@ class OptimConfig(Part):
     beta2: float = Field(0.999, ge=0, lt=1)
     beta1_g: float | None = Field(None, ge=0, lt=1)
     beta2_g: float | None = Field(None, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    decay: Literal["none", "linear", "cosine", "step"] = "none"
+    decay_from: int = Field(0, ge=0, le=10**9)
+    decay_every: int = Field(1000, ge=1, le=10**9)
+    decay_factor: float = Field(0.5, gt=0, le=1)
+
+
+class WarmupConfig(Part):
+    """More D updates before the first G updates, and before every `again_every`-th (WGAN's code: 25, 100, 500)."""
+
+    updates: int = Field(0, ge=0, le=10**6, description="generator updates at the start that are preceded by n_critic")
+    n_critic: int = Field(100, ge=1, le=10**6)
+    again_every: int = Field(0, ge=0, le=10**9, description="generator updates between two such ones later; 0: never")
+
+
+class LabelsConfig(Part):
+    """Soft and noisy labels of D's loss, on either side (Salimans et al. 2016, section 3.4; ganhacks, item 6).
+
+    A label is 1 - `soft_real` on real samples and `soft_fake` on generated ones; each is exchanged for its opposite
+    with a probability of `flip_real` or `flip_fake`.
+    """
+
+    soft_real: float = Field(0.0, ge=0, le=0.5)
+    soft_fake: float = Field(0.0, ge=0, le=0.5)
+    flip_real: float = Field(0.0, ge=0, le=0.5)
+    flip_fake: float = Field(0.0, ge=0, le=0.5)
+
+
+class InstanceNoiseConfig(Part):
+    """Gaussian noise on all that D sees, falling to 0 linearly in `decay_steps` (0: never; Sonderby et al. 2017)."""
+
+    std: float = Field(0.0, ge=0, le=10)
+    decay_steps: int = Field(0, ge=0, le=10**9)
+
+
+class AugmentConfig(Part):
+    """Differentiable augmentation of all images that D sees (Zhao et al. 2020): shares of a side, 1/8 and 1/2 there."""
+
+    translation: float = Field(0.0, ge=0, le=0.5)
+    cutout: float = Field(0.0, ge=0, le=1)
+
+
+class ReplayConfig(Part):
+    """A share of the fakes that D sees comes from a memory of earlier ones (Shrivastava et al. 2017, section 2.3)."""
+
+    size: int = Field(0, ge=0, le=1_000_000, description="samples in the memory; 0: none")
+    share: float = Field(0.5, gt=0, le=1)
+
+
+class SwapConfig(Part):
+    """An earlier checkpoint plays for a player, against the other, in the first `steps` of every `every` steps."""
+
+    player: Literal["none", "generator", "discriminator"] = "none"
+    every: int = Field(1000, ge=1, le=10**9)
+    steps: int = Field(50, ge=1, le=10**9)
 
 
 class EvaluationConfig(Part):
@@ -143,11 +140,25 @@ class TrainConfig(Part):
     data: DataParams = Params(name="digits")
     objective: ObjectiveParams = Params(name="non_saturating")
     network: NetworkParams = MlpParams()
-    penalty: PenaltyParams = Params(name="none")
+    penalty: AnyPenaltyParams = NoPenaltyParams()
     clip: float | None = Field(None, gt=0, description="weights of D are clipped to [-clip, clip] after each update")
     optim: OptimConfig = OptimConfig()
     n_critic: int = Field(1, ge=1, le=1000, description="discriminator updates for each generator update")
+    warmup: WarmupConfig = WarmupConfig()
     updates: Literal["alternating", "simultaneous"] = "alternating"
+    order: Literal["discriminator_first", "generator_first"] = "discriminator_first"
+    fakes: Literal["fresh", "reused"] = Field("fresh", description="whether G's update draws latents of its own")
+    batches: Literal["separate", "mixed"] = Field(
+        "separate", description="real and fake of a D update, where D has batch statistics"
+    )
+    pack: int = Field(1, ge=1, le=64, description="samples that D judges together (Lin et al. 2018)")
+    labels: LabelsConfig = LabelsConfig()
+    instance_noise: InstanceNoiseConfig = InstanceNoiseConfig()
+    augment: AugmentConfig = AugmentConfig()
+    replay: ReplayConfig = ReplayConfig()
+    swap: SwapConfig = SwapConfig()
+    train_d_above: float | None = Field(None, description="D moves only while its loss is above this")
+    train_g_above: float | None = Field(None, description="G moves only while its loss is above this")
     batch_size: int = Field(64, ge=1, le=65536)
     latent: LatentConfig = LatentConfig()
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged generator a G update; 0 is no average")
@@ -176,8 +187,19 @@ class TrainConfig(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.updates == "simultaneous" and self.n_critic != 1:
-            raise ValueError(f"n_critic must be 1 with updates=simultaneous, but got n_critic={self.n_critic}")
+        if self.updates == "simultaneous":
+            for key, value, only in (
+                ("n_critic", self.n_critic, 1),
+                ("order", self.order, "discriminator_first"),
+                ("fakes", self.fakes, "fresh"),
+                ("warmup.updates", self.warmup.updates, 0),
+                ("warmup.again_every", self.warmup.again_every, 0),
+            ):
+                if value != only:
+                    raise ValueError(f"{key} must be {only} with updates=simultaneous, but got {key}={value}")
+        if self.swap.player != "none" and self.swap.steps >= self.swap.every:
+            steps, every = self.swap.steps, self.swap.every
+            raise ValueError(f"swap.steps must be below swap.every={every}, but got swap.steps={steps}")
         return self
 
 

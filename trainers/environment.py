@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 
@@ -10,6 +11,8 @@ import torch
 
 from trainers.config import Environment, TrainConfig
 from trainers.errors import ConfigError
+
+DATA_SHARE = 0.25  # of a GPU's free memory: the networks and other trials need the rest
 
 
 def pick_device(config: TrainConfig) -> torch.device:
@@ -36,6 +39,26 @@ def configure(config: TrainConfig) -> torch.device:
     torch.backends.cudnn.allow_tf32 = not config.deterministic
     torch.backends.cuda.matmul.allow_tf32 = not config.deterministic
     return device
+
+
+def placed(samples: torch.Tensor, device: torch.device, room: float | None = None) -> torch.Tensor:
+    """Return samples on the device; or where they are, to be copied batch by batch, if they take more than `room`.
+
+    Args:
+        samples: of a whole data set.
+        device: of the training.
+        room: bytes that they may take there; by default a quarter of what a GPU has free, and all that a CPU maps.
+    """
+    if room is None:
+        room = _room(device)
+    return samples.to(device) if samples.nbytes <= room else samples
+
+
+def _room(device: torch.device) -> float:
+    if device.type != "cuda":
+        return math.inf
+    free, _ = torch.cuda.mem_get_info(device)
+    return DATA_SHARE * free
 
 
 def describe(config: TrainConfig, device: torch.device) -> Environment:

@@ -3,6 +3,7 @@
 GansearchError
 ├── UserError          2  the user wrote something that cannot be meant
 │   ├── ConfigError    2  a key, a value or a file
+│   │   └── NotImportable  a module that such a value names
 │   └── DataError      2  a data set that is not there
 ├── NotGoodEnough      3  finished, but below what was asked for
 ├── Unreachable        4  something needed is out of reach before training starts
@@ -31,6 +32,10 @@ class UserError(GansearchError):
 
 class ConfigError(UserError):
     """A configuration names an unknown key, or holds a value that breaks a rule."""
+
+
+class NotImportable(ConfigError):
+    """Something that is named as module:name, or an installed package's, cannot be imported."""
 
 
 class DataError(UserError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from trainers.draws import Draw
+from trainers.draws import Draw, every_step
 
 Batch = Mapping[str, Tensor]
+Loss = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +22,33 @@ class Player:
         name: prefix of its optimizer's state.
         weights: what its optimizer updates.
         optimizer: over `weights`.
-        every: it is updated at the steps that are multiples of it.
+        due: whether it is updated at a step; a function of the step alone.
+        every: steps between two updates, as a rule.
         signals: names of what one update reports, in order; `loss` returns them all but the gradient norm, the last.
-        loss: of a batch, with its signals; it must not change any state but batch statistics.
-        constrain: run after each update, such as weight clipping.
+        lazy: steps between two values of the signals that are rarer than the updates, by name.
+        late: steps before the first value of the signals that begin later, by name.
+        loss: of a batch at a step, with its signals; it must not change any state but batch statistics.
+        above: it moves only while its first signal is above this; None moves it always.
+        before: run before each update, such as a new learning rate.
+        after: run after each update, such as weight clipping.
     """
 
     name: str
     weights: Sequence[Tensor]
     optimizer: torch.optim.Optimizer
-    every: int
+    due: Callable[[int], bool] = every_step
+    every: int = 1
     signals: tuple[str, ...]
-    loss: Callable[[Batch], tuple[Tensor, Mapping[str, Tensor]]]
-    constrain: Callable[[], None] | None = None
+    lazy: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
+    loss: Loss
+    above: float | None = None
+    before: Callable[[int], None] = lambda _: None
+    after: Callable[[int], None] = lambda _: None
+
+    def reports(self, name: str, step: int) -> bool:
+        """Whether a signal of its own has a value at a step."""
+        return self.due(step) and step % self.lazy.get(name, 1) == 0 and step > self.late.get(name, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +56,7 @@ class Game:
     """Networks, the players that own them, and the random tensors that a step needs.
 
     Attributes:
-        networks: every network by name.
+        networks: every network by name, and whatever else has a state that a resumed training needs.
         phases: players that compute their losses before any of them moves; phases follow one another within a step.
         draws: random tensors of a step; an "index" draw picks rows of the training data into the batch as "real".
         sampler: name of the network that generates samples; it is averaged for evaluation.
@@ -57,6 +72,12 @@ class Game:
         """Every player, in the order in which they move."""
         return tuple(player for phase in self.phases for player in phase)
 
+    @property
+    def owner(self) -> Player:
+        """The player that updates the sampler."""
+        first = next(self.networks[self.sampler].parameters())
+        return next(player for player in self.players if any(weight is first for weight in player.weights))
+
 
 def play(game: Game, step: int, batch: Batch, report: Callable[[Player, list[Tensor]], None]) -> None:
     """Play one step: every player that is due takes one gradient step.
@@ -68,21 +89,43 @@ def play(game: Game, step: int, batch: Batch, report: Callable[[Player, list[Ten
         report: is given each player's signals, still on the device.
     """
     for phase in game.phases:
-        due = [player for player in phase if step % player.every == 0]
-        moves = [_gradients(player, batch) for player in due]
+        due = [player for player in phase if player.due(step)]
+        moves = [_gradients(player, batch, step) for player in due]
         for player, (gradients, signals) in zip(due, moves, strict=True):
             for weight, gradient in zip(player.weights, gradients, strict=True):
                 weight.grad = gradient
-            player.optimizer.step()
-            if player.constrain is not None:
-                player.constrain()
+            _move(player, step, signals[0])
+            player.after(step)
             report(player, signals)
 
 
-def _gradients(player: Player, batch: Batch) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    loss, signals = player.loss(batch)
+def _move(player: Player, step: int, loss: Tensor) -> None:
+    if player.above is None:
+        player.before(step)
+        player.optimizer.step()
+        return
+    # No branch on the loss's value: the step is made, and taken back where the loss is too low.
+    entries, weights = player.optimizer.state, list(player.weights)
+    old = [weight.detach().clone() for weight in weights]
+    kept = {weight: {key: value.clone() for key, value in entries[weight].items()} for weight in weights}
+    player.before(step)
+    player.optimizer.step()
+    moves = loss > player.above
+    with torch.no_grad():
+        for weight, former in zip(weights, old, strict=True):
+            weight.copy_(torch.where(moves, weight, former))
+            for key, value in entries[weight].items():
+                if value.device != loss.device:
+                    continue  # RMSprop counts its steps on the host, and makes no use of the count
+                before = kept[weight].get(key, torch.zeros_like(value))  # an optimizer begins with zeros
+                value.copy_(torch.where(moves, value, before))
+
+
+def _gradients(player: Player, batch: Batch, step: int) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    loss, signals = player.loss(batch, step)
     gradients = torch.autograd.grad(loss, list(player.weights))
-    return gradients, [*(signals[name] for name in player.signals[:-1]), total_norm(gradients)]
+    absent = loss.new_full((), float("nan"))  # a lazy signal, at a step without it
+    return gradients, [*(signals.get(name, absent) for name in player.signals[:-1]), total_norm(gradients)]
 
 
 def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:

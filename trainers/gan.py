@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainers import networks
-from trainers.config import OptimConfig, TrainConfig
-from trainers.draws import Draw
-from trainers.game import Batch, Game, Player
+from trainers import networks, optimizers
+from trainers.config import TrainConfig
+from trainers.draws import Draw, every_step
+from trainers.errors import ConfigError
+from trainers.game import Batch, Game, Loss, Player
+from trainers.labels import Labels
+from trainers.lens import Lens
+from trainers.memory import Earlier, Replay
+from trainers.networks.autoencoder import AutoEncoder
+from trainers.networks.batch import has_batch_norm, refuse_lone_rows
 from trainers.networks.initial import initialise
+from trainers.networks.stochastic import layers, reseed
 from trainers.objectives import Objective
 from trainers.penalties import Penalty, clip_share, clip_weights
 from trainers.registry import find
+from trainers.schedule import generator_due, swapped
 
 SIGNALS = (
     "d_loss",
@@ -30,136 +39,259 @@ SIGNALS = (
 )
 
 
-def build(config: TrainConfig, shape: tuple[int, ...], num_train: int, device: torch.device) -> Game:
+def build(
+    objective: Objective, config: TrainConfig, shape: tuple[int, ...], num_train: int, device: torch.device
+) -> Game:
     """Return the game that a configuration describes, at step 0.
 
     Args:
+        objective: what the players minimise.
         config: of the training.
         shape: of one sample.
         num_train: rows of the training part.
         device: where the networks go, after their weights were drawn on the CPU.
+
+    Raises:
+        ConfigError: parts of the configuration do not go together.
     """
-    builders = networks.load(config.network)
-    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are drawn over below
-        nets = {
-            "generator": builders.generator(config.latent.size, shape),
-            "discriminator": builders.discriminator(shape),
-        }
-    for name, net in nets.items():
-        initialise(net, config.seed, name, builders.init)
-        net.to(device).train()
-    objective: Objective = find("objective", config.objective.name).load_make()(config.objective)
-    penalty: Penalty = find("penalty", config.penalty.name).load_make()(config.penalty)
-    discriminator = _discriminator(config, nets, objective, penalty)
-    generator = _generator(config, nets, objective)
-    simultaneous = config.updates == "simultaneous"
-    return Game(
-        networks=nets,
-        phases=((discriminator, generator),) if simultaneous else ((discriminator,), (generator,)),
-        draws=(*_draws(config, num_train), *penalty.draws(config.batch_size)),
-        sampler="generator",
-    )
+    return _Adversaries(config, objective, shape, device).game(num_train)
 
 
-def _draws(config: TrainConfig, num_train: int) -> tuple[Draw, ...]:
-    latent = (config.batch_size, config.latent.size)
-    fixed = (
-        Draw(name="index", prior="index", shape=(config.batch_size,), high=num_train),
-        Draw(name="latent_d", prior=config.latent.prior, shape=latent),
-    )
-    if config.updates == "simultaneous":
-        return fixed  # both players see the same fakes
-    return (*fixed, Draw(name="latent_g", prior=config.latent.prior, shape=latent, every=config.n_critic))
+@dataclass(frozen=True)
+class _Adversaries:
+    """What the two players share."""
 
+    config: TrainConfig
+    objective: Objective
+    shape: tuple[int, ...]
+    device: torch.device
 
-def _discriminator(
-    config: TrainConfig, nets: Mapping[str, nn.Module], objective: Objective, penalty: Penalty
-) -> Player:
-    generate, discriminate = nets["generator"], nets["discriminator"]
-    weights: list[Tensor] = list(discriminate.parameters())
-    # A joint pass is faster, but batch statistics of real and fake together would tell D which is which.
-    joint = not any(isinstance(module, _BatchNorm) for module in discriminate.modules())
-    clip = config.clip
+    def game(self, num_train: int) -> Game:
+        first, second = self._discriminator(), self._generator()
+        if self.config.order == "generator_first":
+            first, second = second, first
+        simultaneous = self.config.updates == "simultaneous"
+        others = {"replay": self.replay, "earlier": self.earlier, "objective": self.objective.state}
+        kept = {name: net.to(self.device) for name, net in others.items() if net is not None}
+        return Game(
+            networks={**self.nets, **kept},
+            phases=((first, second),) if simultaneous else ((first,), (second,)),
+            draws=self._draws(num_train),
+            sampler="generator",
+        )
 
-    def logits(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        if not joint:
-            return discriminate(real), discriminate(fake)
-        both = discriminate(torch.cat((real, fake)))
-        return both[: len(real)], both[len(real) :]
+    # -- what they play with -------------------------------------------------------------------------------------------
 
-    def loss(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        real = batch["real"]
+    @cached_property
+    def nets(self) -> dict[str, nn.Module]:
+        builders, latent = networks.load(self.config.network), self.config.latent.size
+        code, energy = self.objective.code, self.objective.says == "energy"
+        if energy and self.config.pack > 1:
+            raise ConfigError(f"pack must be 1 where D is an auto-encoder, but got pack={self.config.pack}")
+        with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are drawn over below
+            nets = {
+                "generator": builders.generator(latent, self.shape),
+                "discriminator": AutoEncoder(
+                    builders.discriminator(self.shape, code),
+                    (builders.decoder or builders.generator)(code, self.shape),
+                    self.objective.error,
+                )
+                if energy
+                else builders.discriminator(self.lens.packed, 1),
+            }
+        for name, net in nets.items():
+            initialise(net, self.config.seed, name, builders.init)
+            net.to(self.device).train()
+        self._refuse(nets)
+        return nets
+
+    def _refuse(self, nets: Mapping[str, nn.Module]) -> None:
+        config = self.config
+        refuse_lone_rows(nets.values(), config.batch_size)
+        # What checks.py cannot know before the networks of a user are built.
+        penalised = config.penalty.of_input_gradients and config.static_checks == "refuse"
+        if penalised and has_batch_norm(nets["discriminator"]):
+            raise ConfigError(
+                f"penalty {config.penalty.name} needs a discriminator without batch normalisation, but network "
+                f"{config.network.name} builds one with it; set static_checks to warn to train it all the same"
+            )
+
+    @cached_property
+    def g_due(self) -> Callable[[int], bool]:
+        return generator_due(self.config, self.objective.pretrain)
+
+    @property
+    def shared(self) -> bool:
+        """Whether both players see the same fakes."""
+        return self.config.updates == "simultaneous" or self.config.fakes == "reused"
+
+    @cached_property
+    def lens(self) -> Lens:
+        return Lens(self.config, self.shape, None if self.shared else self.g_due)
+
+    @cached_property
+    def labels(self) -> Labels:
+        return Labels(self.config.labels, self.objective, self.config.batch_size)
+
+    @cached_property
+    def penalty(self) -> Penalty:
+        made: Penalty = find("penalty", self.config.penalty.name).load_make()(self.config.penalty)
+        return made
+
+    @cached_property
+    def replay(self) -> Replay | None:
+        if not self.config.replay.size:
+            return None
+        rows = self.config.batch_size * self.config.pack
+        return Replay(self.config.replay, rows, self.shape).to(self.device)
+
+    @cached_property
+    def earlier(self) -> Earlier | None:
+        player = self.config.swap.player
+        return None if player == "none" else Earlier(self.nets[player], self.config.swap)
+
+    @cached_property
+    def stochastic(self) -> bool:
+        return bool(layers(self.nets["generator"]))
+
+    def _draws(self, num_train: int) -> tuple[Draw, ...]:
+        config = self.config
+        rows = config.batch_size * config.pack
+        whose: dict[str, Callable[[int], bool]] = {"d": every_step} | ({} if self.shared else {"g": self.g_due})
+        found = [Draw(name="index", prior="index", shape=(rows,), high=num_train)]
+        for role, due in whose.items():
+            prior = config.latent.prior
+            found.append(Draw(name=f"latent_{role}", prior=prior, shape=(rows, config.latent.size), due=due))
+            if self.stochastic:
+                found.append(Draw(name=f"key_{role}", prior="key", shape=(), due=due))
+        found += [*self.lens.draws(), *self.labels.draws()]
+        found += [] if self.replay is None else self.replay.draws()
+        return (*found, *self.penalty.draws(config.batch_size, self.lens.packed))
+
+    def plays(self, player: str, step: int) -> nn.Module:
+        """Return the network that plays for a player at a step, against the other."""
+        swap = self.config.swap.player == player and swapped(self.config, step)
+        return self.earlier if swap and self.earlier is not None else self.nets[player]
+
+    def fakes(self, generator: nn.Module, role: str, batch: Batch) -> Tensor:
+        whose = "d" if self.shared else role
+        if self.stochastic:
+            reseed(generator, batch[f"key_{whose}"])
+        made: Tensor = generator(batch[f"latent_{whose}"])
+        return made
+
+    # -- the players ---------------------------------------------------------------------------------------------------
+
+    def _discriminator(self) -> Player:
+        config, penalty = self.config, self.penalty
+        weights: list[Tensor] = list(self.nets["discriminator"].parameters())
+        clipped = ("clip_share",) if config.clip is not None else ()
+        return Player(
+            name="discriminator",
+            weights=weights,
+            signals=("d_loss", "logit_real", "logit_fake", *penalty.signals, *clipped, "grad_norm_d"),
+            lazy=dict.fromkeys(penalty.signals, config.penalty.every),
+            late=dict.fromkeys(("logit_fake", *penalty.signals), self.objective.pretrain),
+            loss=self._d_loss(weights),
+            above=config.train_d_above,
+            after=self._after_discriminator(weights),
+            **optimizers.of_discriminator(config.optim, weights, config.steps),
+        )
+
+    def _d_loss(self, weights: list[Tensor]) -> Loss:
+        objective, penalty, discriminate = self.objective, self.penalty, self.nets["discriminator"]
+        lazy, clip = self.config.penalty.every, self.config.clip
+        # A joint pass is faster, but batch statistics of real and fake together would tell D which is which.
+        joint = self.config.batches == "mixed" or not has_batch_norm(discriminate)
+
+        def judged(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+            if not joint:
+                return discriminate(real), discriminate(fake)
+            both = discriminate(torch.cat((real, fake)))
+            return both[: len(real)], both[len(real) :]
+
+        def clipped() -> dict[str, Tensor]:
+            return {} if clip is None else {"clip_share": clip_share(weights, clip)}
+
+        def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            if step <= objective.pretrain:
+                on_real = discriminate(self.lens(batch["real"], "real", batch, step))
+                return on_real.mean(), dict.fromkeys(("d_loss", "logit_real"), on_real.detach().mean()) | clipped()
+            real, fake = self._shown(batch, step)
+            on_real, on_fake = judged(real, fake)
+            adversarial = self.labels.d_loss(on_real, on_fake, real, fake, batch)
+            signals = clipped() | {"d_loss": adversarial.detach()}
+            signals |= {"logit_real": on_real.detach().mean(), "logit_fake": on_fake.detach().mean()}
+            if objective.after is not None:
+                self.said["real"], self.said["fake"] = on_real.detach(), on_fake.detach()
+            if step % lazy:
+                return adversarial, signals
+            term, more = penalty.term(discriminate, real, fake, batch)
+            return adversarial + lazy * term, signals | more
+
+        return loss
+
+    @cached_property
+    def said(self) -> dict[str, Tensor]:
+        """Return what D said in the step under way."""
+        return {}
+
+    def _shown(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            fake = generate(batch["latent_d"])
-        on_real, on_fake = logits(real, fake)
-        adversarial = objective.d_loss(real=on_real, fake=on_fake)
-        term, signals = penalty.term(discriminate, real, fake, batch)
-        signals |= {"d_loss": adversarial.detach()}
-        signals |= {"logit_real": on_real.detach().mean(), "logit_fake": on_fake.detach().mean()}
-        if clip is not None:
-            signals["clip_share"] = clip_share(weights, clip)
-        return adversarial + term, signals
+            fake = self.fakes(self.plays("generator", step), "d", batch)
+            if self.replay is not None:
+                fake = self.replay.mix(fake, batch, step - self.objective.pretrain)
+        return self.lens(batch["real"], "real", batch, step), self.lens(fake, "d", batch, step)
 
-    clipped = ("clip_share",) if clip is not None else ()
-    return Player(
-        name="discriminator",
-        weights=weights,
-        optimizer=_optimizer(
-            config.optim, weights, lr=config.optim.lr_d, beta1=config.optim.beta1, beta2=config.optim.beta2
-        ),
-        every=1,
-        signals=("d_loss", "logit_real", "logit_fake", *penalty.signals, *clipped, "grad_norm_d"),
-        loss=loss,
-        constrain=None if clip is None else lambda: clip_weights(weights, clip),
-    )
+    def _after_discriminator(self, weights: list[Tensor]) -> Callable[[int], None]:
+        clip, objective = self.config.clip, self.objective
+        copies = self.earlier  # of either player: D moves at every step
 
+        def after(step: int) -> None:
+            if clip is not None:
+                clip_weights(weights, clip)
+            if self.replay is not None:
+                self.replay.after(step)
+            if copies is not None:
+                copies.after(step)
+            if objective.after is not None and step > objective.pretrain:
+                objective.after(real=self.said["real"], fake=self.said["fake"])
 
-def _generator(config: TrainConfig, nets: Mapping[str, nn.Module], objective: Objective) -> Player:
-    generate, discriminate = nets["generator"], nets["discriminator"]
-    weights: list[Tensor] = list(generate.parameters())
-    latent = "latent_d" if config.updates == "simultaneous" else "latent_g"
+        return after
 
-    def loss(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        value = objective.g_loss(discriminate(generate(batch[latent])))
-        return value, {"g_loss": value.detach()}
+    def _generator(self) -> Player:
+        config = self.config
+        generate = self.nets["generator"]
+        weights: list[Tensor] = list(generate.parameters())
 
-    optim = config.optim
-    return Player(
-        name="generator",
-        weights=weights,
-        optimizer=_optimizer(
-            optim,
-            weights,
-            lr=optim.lr_g,
-            beta1=_first(optim.beta1_g, optim.beta1),
-            beta2=_first(optim.beta2_g, optim.beta2),
-        ),
-        every=config.n_critic,
-        signals=("g_loss", "grad_norm_g"),
-        loss=loss,
-    )
+        def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            against = self.plays("discriminator", step)
+            shown = self.lens(self.fakes(generate, "g", batch), "g", batch, step)
+            value = self._g_loss(against, shown, batch, step)
+            return value, {"g_loss": value.detach()}
 
+        every_ = 1 if config.updates == "simultaneous" else config.n_critic
+        return Player(
+            name="generator",
+            weights=weights,
+            due=self.g_due,
+            every=every_,
+            signals=("g_loss", "grad_norm_g"),
+            loss=loss,
+            above=config.train_g_above,
+            **optimizers.of_generator(config.optim, weights, config.steps),
+        )
 
-def _first(own: float | None, shared: float) -> float:
-    return shared if own is None else own
-
-
-def _adam(weights: Sequence[Tensor], lr: float, beta1: float, beta2: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(weights, lr=lr, betas=(beta1, beta2), fused=True)
-
-
-def _rmsprop(weights: Sequence[Tensor], lr: float, beta1: float, beta2: float) -> torch.optim.Optimizer:
-    # The decay of the squared gradient is beta2's role; RMSprop has no first moment, so beta1 is its momentum.
-    return torch.optim.RMSprop(weights, lr=lr, alpha=beta2, momentum=beta1)
-
-
-_OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], float, float, float], torch.optim.Optimizer]] = {
-    "adam": _adam,
-    "rmsprop": _rmsprop,
-}
-
-
-def _optimizer(
-    optim: OptimConfig, weights: Sequence[Tensor], *, lr: float, beta1: float, beta2: float
-) -> torch.optim.Optimizer:
-    return _OPTIMIZERS[optim.name](weights, lr, beta1, beta2)
+    def _g_loss(self, against: nn.Module, shown: Tensor, batch: Batch, step: int) -> Tensor:
+        objective = self.objective
+        given: Mapping[str, Tensor] = {}
+        if objective.paired:
+            given = {"real": against(self.lens(batch["real"], "real", batch, step))}
+        if objective.of_code is None:
+            value: Tensor = objective.g_loss(fake=against(shown), **given)
+            return value
+        judge = against.copied if isinstance(against, Earlier) else against
+        if not isinstance(judge, AutoEncoder):
+            raise TypeError("only an auto-encoder has codes")
+        energy, code = judge.judge(shown)
+        return objective.g_loss(fake=energy, **given) + objective.of_code(code)

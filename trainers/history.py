@@ -10,7 +10,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trainers.errors import IntegrityError
 from trainers.game import Game, Player
 from trainers.stability import Series, Window
 
@@ -28,7 +27,8 @@ class Signals:
 
     def __init__(self, game: Game, names: Sequence[str], device: torch.device) -> None:
         self.names = tuple(names)
-        self._every = {name: player.every for player in game.players for name in player.signals}
+        self._owners = {name: player for player in game.players for name in player.signals}
+        self._every = {name: owner.every * owner.lazy.get(name, 1) for name, owner in self._owners.items()}
         self._columns = {
             player.name: torch.tensor([self.names.index(name) for name in player.signals], device=device)
             for player in game.players
@@ -73,27 +73,7 @@ class Signals:
         return Window(signals=signals, after=after, every=self._every, d_floor=d_floor)
 
     def _present(self, name: str, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        if name not in self._every:
+        owner = self._owners.get(name)
+        if owner is None:
             return np.zeros(len(steps), dtype=np.bool_)
-        return np.equal(steps % self._every[name], 0, dtype=np.bool_)
-
-
-def to_bytes(batch: pa.RecordBatch) -> bytes:
-    """Serialise a segment's history as an Arrow IPC file."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def from_bytes(data: bytes) -> pa.Table:
-    """Read an Arrow IPC file that `to_bytes` wrote.
-
-    Raises:
-        IntegrityError: the bytes are none.
-    """
-    try:
-        return pa.ipc.open_file(pa.BufferReader(data)).read_all()
-    except pa.ArrowException as error:
-        raise IntegrityError(f"not a history: {error}") from error
+        return np.array([owner.reports(name, step) for step in steps.tolist()], dtype=np.bool_)

@@ -19,13 +19,14 @@ from torch import Tensor
 from trainers import data, evaluation, gan
 from trainers.checks import refusals
 from trainers.config import Environment, TrainConfig
-from trainers.draws import Staged, generator, numbers
-from trainers.environment import configure, describe
+from trainers.draws import Staged, blocks, generator, numbers
+from trainers.environment import configure, describe, placed
 from trainers.errors import ConfigError
-from trainers.game import play
-from trainers.generate import IMAGE_DIMS, Floats, run, to_uint8
+from trainers.game import Game, play
+from trainers.generate import Floats, run
 from trainers.history import Rows, Signals
-from trainers.objectives import Objective
+from trainers.objectives import Objective, OwnGame
+from trainers.picture import IMAGE_DIMS, to_uint8
 from trainers.registry import find
 from trainers.stability import Detector
 from trainers.stability.events import Event
@@ -109,24 +110,32 @@ class Training:
         self._config = config
         self._device = configure(config)
         dataset = data.load(config.data)
-        self._train = torch.from_numpy(dataset.train).to(self._device)
+        self._train = placed(torch.from_numpy(dataset.train), self._device)
         self._is_image = len(dataset.shape) == IMAGE_DIMS
-        self._game = gan.build(config, dataset.shape, len(dataset.train), self._device)
+        objective: Objective | OwnGame = find("objective", config.objective.name).load_make()(config.objective)
+        build = objective.build if isinstance(objective, OwnGame) else partial(gan.build, objective)
+        self._game: Game = build(config, dataset.shape, len(dataset.train), self._device)
+        self._moves = self._game.owner.due
         self._sampler = self._game.networks[self._game.sampler]
         self._average = copy.deepcopy(self._sampler).eval().requires_grad_(requires_grad=False)
         self._parameters = _paired(self._average.parameters(), self._sampler.parameters())
         self._buffers = list(zip(*_paired(self._average.buffers(), self._sampler.buffers()), strict=True))
         self._evaluator = evaluation.make_evaluator(config, dataset, extractor)
-        self._signals = Signals(self._game, gan.SIGNALS, self._device)
+        own = (name for player in self._game.players for name in player.signals if name not in gan.SIGNALS)
+        self._signals = Signals(self._game, (*gan.SIGNALS, *own), self._device)
         self._detectors = _detectors(config)
-        objective: Objective = find("objective", config.objective.name).load_make()(config.objective)
         self._d_floor = objective.d_floor
-        self._tail: Rows = np.empty((0, len(gan.SIGNALS)), dtype=np.float32)
+        self._reach = _reach(config)
+        self._tail: Rows = np.empty((0, len(self._signals.names)), dtype=np.float32)
 
     def resume(self, state: TrainState) -> None:
         """Go on from a state."""
         restore(self._game, self._average, state)
         self.step, self._tail = state.step, state.tail
+
+    def scores(self) -> Mapping[str, float]:
+        """Return the scores of the averaged generator as it is now; none where one is not finite."""
+        return self._score(self._sample(), self.step)[0]
 
     def advance(self) -> Segment:
         """Train to the next boundary and look at what came out."""
@@ -157,18 +166,20 @@ class Training:
         )
 
     def _play(self, start: int, stop: int) -> Rows:
-        staged = Staged(self._game.draws, self._config.seed, start, stop, self._device)
         self._signals.reset(stop - start)
-        for step in range(start + 1, stop + 1):
-            batch = staged.at(step)
-            batch["real"] = self._train[batch["index"]]
-            play(self._game, step, batch, partial(self._signals.put, step - start - 1))
-            if step % self._config.n_critic == 0:
-                self._update_average()
+        draws, where = self._game.draws, {"index": self._train.device}
+        for before, last in blocks(draws, start, stop):
+            staged = Staged(draws, self._config.seed, before, last, self._device, where)
+            for step in range(before + 1, last + 1):
+                batch = staged.at(step)
+                batch["real"] = self._train[batch["index"]].to(self._device)
+                play(self._game, step, batch, partial(self._signals.put, step - start - 1))
+                if self._moves(step):
+                    self._update_average()
         return self._signals.rows()
 
     def _update_average(self) -> None:
-        """Average parameters exponentially (Karras et al. 2018, section 3); copy buffers."""
+        """Average parameters exponentially (Karras et al. 2018, appendix A.1); copy buffers."""
         with torch.no_grad():
             torch._foreach_lerp_(*self._parameters, 1 - self._config.ema)
             for mine, new in self._buffers:
@@ -178,8 +189,7 @@ class Training:
         seen = np.concatenate((self._tail, rows))
         window = self._signals.window(seen, stop, start, self._d_floor)
         found = [event for detect in self._detectors if (event := detect(window)) is not None]
-        reach = max((params.window for params in self._config.stability.values()), default=1)
-        self._tail = seen[max(0, len(seen) - reach) :]
+        self._tail = seen[max(0, len(seen) - self._reach) :]
         return tuple(sorted(found, key=lambda event: event.step))
 
     def _sample(self) -> Floats:
@@ -202,13 +212,20 @@ class Training:
 
     def _shown(self, samples: Floats) -> npt.NDArray[np.generic]:
         if not self._is_image:
-            return samples[:SHOWN_POINTS]
+            return samples[:SHOWN_POINTS, :2]
         return to_uint8(samples[: self._config.evaluation.grid])
 
 
 def _detectors(config: TrainConfig) -> list[Detector]:
     chosen = [params for params in config.stability.values() if params.action != "off"]
     return [find("detector", params.name).load_make()(params) for params in chosen]
+
+
+def _reach(config: TrainConfig) -> int:
+    """Return the steps that detectors look back on; while a critic warms up, G's updates are further apart."""
+    longest = max((params.window for params in config.stability.values()), default=1)
+    warms = config.warmup.updates or config.warmup.again_every
+    return longest * (max(1, math.ceil(config.warmup.n_critic / config.n_critic)) if warms else 1)
 
 
 def _paired(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -16,18 +16,18 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from trainers.errors import ConfigError, nearest
+from trainers.errors import ConfigError, NotImportable, nearest
+from trainers.shipped import SHIPPED, Samples
 
 Kind = Literal["objective", "penalty", "network", "data", "detector", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Samples = Literal["images", "a Gaussian mixture"]
 
 
 Text = Annotated[str, AfterValidator(lambda text: text.encode("utf-8", "backslashreplace").decode())]
@@ -66,11 +66,14 @@ class Variant:
         """Return the parameter model; imports no torch for the variants that are shipped.
 
         Raises:
-            ConfigError: it is written as module:attribute, and cannot be imported.
+            ConfigError: it is written as module:attribute, and cannot be imported; or it is no model of parameters.
         """
-        if not isinstance(self.params, str):
-            return self.params
-        loaded: type[Params] = load_own(f"the parameters of {self.kind}", self.params)
+        what = f"the parameters of {self.kind}"
+        loaded = load_own(what, self.params) if isinstance(self.params, str) else self.params
+        if not isinstance(loaded, type) or not issubclass(loaded, Params):
+            raise ConfigError(
+                f"{what} {self.name!r} must be a subclass of trainers.registry.Params, but are {loaded!r}"
+            )
         return loaded
 
     def load_make(self) -> Callable[[Any], Any]:
@@ -79,128 +82,47 @@ class Variant:
         return loaded
 
 
-def _row(
-    kind: Kind,
-    name: str,
-    summary: str,
-    make: str,
-    params: str | type[Params] = Params,
-    samples: Samples | None = None,
-) -> Variant:
-    return Variant(kind=kind, name=name, summary=summary, make=make, params=params, samples=samples)
-
-
-SHIPPED: tuple[Variant, ...] = (
-    _row(
-        "objective",
-        "non_saturating",
-        "GAN whose generator maximises log D(G(z)) (Goodfellow et al. 2014)",
-        "trainers.objectives.non_saturating:make",
-    ),
-    _row(
-        "objective",
-        "wasserstein",
-        "Kantorovich-Rubinstein dual; wants clip or a penalty (Arjovsky et al. 2017)",
-        "trainers.objectives.wasserstein:make",
-    ),
-    _row("penalty", "none", "no penalty", "trainers.penalties:make_none"),
-    _row(
-        "penalty",
-        "gradient",
-        "two-sided gradient penalty of WGAN-GP (Gulrajani et al. 2017)",
-        "trainers.penalties:make_gradient",
-        "trainers.config:GradientPenaltyParams",
-    ),
-    _row(
-        "network",
-        "mlp",
-        "fully connected generator and discriminator",
-        "trainers.networks.mlp:make",
-        "trainers.config:MlpParams",
-    ),
-    _row(
-        "network",
-        "dcgan",
-        "strided convolutions with batch normalisation (Radford et al. 2015)",
-        "trainers.networks.dcgan:make",
-        "trainers.config:DcganParams",
-    ),
-    _row(
-        "data",
-        "digits",
-        "1,797 scanned 8x8 digits that scikit-learn ships",
-        "trainers.data.digits:make",
-        samples="images",
-    ),
-    _row(
-        "data",
-        "mnist",
-        "28x28 digits in MNIST's file format",
-        "trainers.data.vision:make_mnist",
-        "trainers.config:VisionParams",
-        samples="images",
-    ),
-    _row(
-        "data",
-        "fashion_mnist",
-        "28x28 clothes in MNIST's file format",
-        "trainers.data.vision:make_fashion_mnist",
-        "trainers.config:VisionParams",
-        samples="images",
-    ),
-    _row("data", "ring8", "8 Gaussians on a circle", "trainers.data.mixtures:make_ring8", samples="a Gaussian mixture"),
-    _row(
-        "data",
-        "grid25",
-        "25 Gaussians on a 5x5 grid",
-        "trainers.data.mixtures:make_grid25",
-        samples="a Gaussian mixture",
-    ),
-    _row(
-        "detector",
-        "d_loss_zero",
-        "the discriminator's loss stays at 0: it has won and teaches nothing",
-        "trainers.stability.detectors:make_d_loss_zero",
-        "trainers.config:DLossZeroParams",
-    ),
-    _row(
-        "detector",
-        "exploding_gradient",
-        "a player's gradient norm stays above 100",
-        "trainers.stability.detectors:make_exploding_gradient",
-        "trainers.config:ExplodingGradientParams",
-    ),
-    _row(
-        "detector",
-        "non_finite",
-        "a signal is NaN or infinite",
-        "trainers.stability.detectors:make_non_finite",
-        "trainers.config:NonFiniteParams",
-    ),
-    _row(
-        "metric",
-        "frechet",
-        "Frechet distance on features of a small classifier of the data set",
-        "trainers.evaluation.images:make_frechet",
-        samples="images",
-    ),
-    _row(
-        "metric",
-        "mixture_kl",
-        "reverse KL over modes and low-quality samples of a Gaussian mixture",
-        "trainers.evaluation.mixtures:make_mixture_kl",
-        samples="a Gaussian mixture",
-    ),
-)
+def _shipped(kind: Kind) -> dict[str, Variant]:
+    return {
+        row.name: Variant(
+            kind=kind,
+            name=row.name,
+            summary=row.summary,
+            make=row.make,
+            params=row.params or Params,
+            samples=row.samples,
+        )
+        for row in SHIPPED[kind]
+    }
 
 
 @cache
 def _rows(kind: Kind) -> dict[str, Variant]:
-    rows = {row.name: row for row in SHIPPED if row.kind == kind}
+    shipped = _shipped(kind)
+    rows = dict(shipped)
+    for what, point in installed(kind, shipped):
+        rows[point.name] = found = _checked(kind, point.value, imported(what, point.load))
+        if found.name != point.name:
+            raise ConfigError(f"{what} must have the name that its Variant has, {found.name!r}")
+    return rows
+
+
+def installed(kind: str, shipped: Collection[str]) -> list[tuple[str, importlib.metadata.EntryPoint]]:
+    """Return the entry points of a kind, each with what it is called in messages.
+
+    Raises:
+        ConfigError: two have one name, or one has a shipped one's: which of them is meant would follow from sys.path.
+    """
+    taken = dict.fromkeys(shipped, "one that is shipped")
+    found = []
     for point in importlib.metadata.entry_points(group=f"gansearch.{kind}"):
         what = f"{kind} {point.name!r} of an installed package ({point.value})"
-        rows.setdefault(point.name, _checked(kind, point.value, imported(what, point.load)))
-    return rows
+        if point.name in taken and taken[point.name] != what:
+            raise ConfigError(f"{what} has the name of {taken[point.name]}: uninstall the package, or rename it there")
+        if point.name not in taken:
+            found.append((what, point))
+        taken[point.name] = what
+    return found
 
 
 def known(kind: Kind) -> tuple[Variant, ...]:
@@ -228,7 +150,11 @@ def find(kind: Kind, name: str) -> Variant:
 
 
 def _own(kind: Kind, name: str) -> Variant:
-    return _checked(kind, name, load_own(kind, name))
+    found = _checked(kind, name, load_own(kind, name))
+    params = found.load_params()
+    if params.model_fields["name"].annotation is not str:
+        raise ConfigError(f"{kind} {name!r} has more than one name: leave `name` out of {params.__name__}")
+    return found
 
 
 def _checked(kind: Kind, name: str, found: Any) -> Variant:
@@ -253,20 +179,26 @@ def load_own(what: str, name: str) -> Any:
         name: of the thing.
 
     Raises:
-        ConfigError: the name is of another form, or its module cannot be imported, for whatever reason; the message
-            says which, and in which line.
+        ConfigError: the name is of another form.
+        NotImportable: its module cannot be imported, for whatever reason; the message says which, and in which line.
     """
-    if not all(part.isidentifier() for part in name.replace(":", ".").split(".")) or name.count(":") != 1:
+    if module_of(name) is None:
         raise ConfigError(f"{what} {name!r} must be module:name, such as my_package.variants:MINE")
     return imported(f"{what} {name!r}", lambda: _load(name))
 
 
+def module_of(name: str) -> str | None:
+    """Return the top-level module of what is written as `module:attribute`, None of any other text."""
+    parts = name.replace(":", ".").split(".")
+    return parts[0] if name.count(":") == 1 and all(part.isidentifier() for part in parts) else None
+
+
 def imported(what: str, load: Callable[[], Any]) -> Any:
-    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a ConfigError that names `what`."""
+    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a NotImportable with `what`."""
     try:
         return load()
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{what} cannot be imported: {_why(error)}") from error
+        raise NotImportable(f"{what} cannot be imported: {_why(error)}") from error
 
 
 def _why(error: BaseException) -> str:

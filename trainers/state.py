@@ -121,7 +121,7 @@ Entries = dict[int, dict[str, Tensor]]
 
 def _restore_optimizer(player: Player, state: TrainState) -> None:
     entries = _entries(_below(state.tensors, f"optimizer/{player.name}/"))
-    expected = _entry_shapes(player.optimizer) if state.step >= player.every else {}
+    expected = _entry_shapes(player.optimizer) if any(map(player.due, range(1, state.step + 1))) else {}
     if _shapes(entries) != expected:
         raise MisfitError(
             f"the checkpoint of step {state.step} does not fit this configuration: "

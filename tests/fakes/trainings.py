@@ -4,13 +4,20 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import torch
 
 from trainers.config import TrainConfig
 from trainers.data import Dataset
+from trainers.data import load as load_data
 from trainers.evaluation import Evaluator
-from trainers.history import to_bytes
+from trainers.game import Game
+from trainers.gan import build
+from trainers.history_file import to_bytes
 from trainers.loop import Segment, train
-from trainers.registry import Variant
+from trainers.networks import Networks
+from trainers.networks.mlp import make as make_mlp
+from trainers.params.networks import MlpParams
+from trainers.registry import Params, Variant, find
 from trainers.state import TrainState, load
 
 DCGAN = {"network": {"name": "dcgan", "features": 2}, "data": "tests.fakes.trainings:IMAGES"}
@@ -37,6 +44,13 @@ def tiny(**changes: Any) -> TrainConfig:
 def run(config: TrainConfig, state: TrainState | None = None) -> list[Segment]:
     """Train to the end."""
     return list(train(config, state))
+
+
+def game_of(config: TrainConfig) -> Game:
+    """Return the game of two players that a training plays, at step 0."""
+    dataset = load_data(config.data)
+    objective = find("objective", config.objective.name).load_make()(config.objective)
+    return build(objective, config, dataset.shape, len(dataset.train), torch.device("cpu"))
 
 
 def state_of(segment: Segment) -> TrainState:
@@ -82,3 +96,11 @@ def _unscorable(_params: Any) -> Any:
 IMAGES = Variant(kind="data", name="tests.fakes.trainings:IMAGES", summary="16x16 noise", make=_images)
 SPREAD = Variant(kind="metric", name="tests.fakes.trainings:SPREAD", summary="std of all samples", make=_spread)
 UNSCORABLE = Variant(kind="metric", name="tests.fakes.trainings:UNSCORABLE", summary="NaN", make=_unscorable)
+
+
+def _normed(_params: Params) -> Networks:
+    """Return networks whose D has batch statistics that no parameter tells of."""
+    return make_mlp(MlpParams(width=6, norm_d="batch"))
+
+
+NORMED = Variant(kind="network", name="tests.fakes.trainings:NORMED", summary="batch norm in D", make=_normed)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainers.config import Params
 from trainers.evaluation import Evaluator
-from trainers.registry import Variant
+from trainers.registry import Params, Variant
 
 
 def _variant(name: str, returned: Any) -> Variant:

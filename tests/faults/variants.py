@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import OutOfMemoryError
 
-from trainers.config import DetectorParams
+from trainers.params.detectors import DetectorParams
 from trainers.registry import Variant
 from trainers.stability import Detector, Window
 from trainers.stability.events import Event

@@ -14,7 +14,7 @@ from pipeline.ledger import study_names
 from pipeline.store import open_store
 from tests.command_line import Done, document, environment, free_port, gansearch, refusal, together
 from tests.finished_search import BEST, ZERO, Finished
-from trainers.history import from_bytes
+from trainers.history_file import from_bytes
 
 TRIAL_KEYS = ["number", "state", "score", "steps", "device_seconds", "event", "run_id", "params"]
 

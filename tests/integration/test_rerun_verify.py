@@ -13,7 +13,7 @@ from pipeline.journal import with_digest
 from pipeline.store import DiskStore, open_store
 from tests.command_line import document, gansearch, refusal, together
 from tests.finished_search import BEST, PRUNED, ZERO
-from trainers.history import from_bytes, to_bytes
+from trainers.history_file import from_bytes, to_bytes
 
 
 def identical(trial: int, steps: int) -> dict[str, Any]:

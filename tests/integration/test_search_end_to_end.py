@@ -19,6 +19,7 @@ from tests.finished_search import BEST, EXPLODING, PRUNED, SECOND, ZERO
 from trainers import gan
 from trainers.config import TrainConfig
 from trainers.game import Game
+from trainers.registry import find
 
 pytestmark = [
     # What MLflow and torch do inside themselves is not ours to mend.
@@ -109,7 +110,8 @@ def test_each_value_that_was_sampled_is_the_one_that_trains(finished, runs):
 
 def trained_with(config: TrainConfig, key: str) -> float:
     """The value that a key has in the training that a configuration makes."""
-    game = gan.build(config.model_copy(update={"batch_size": 1}), SHAPE, 10, torch.device("cpu"))
+    objective = find("objective", config.objective.name).load_make()(config.objective)
+    game = gan.build(objective, config.model_copy(update={"batch_size": 1}), SHAPE, 10, torch.device("cpu"))
     d, g = game.players
     [of_d], [of_g] = d.optimizer.param_groups, g.optimizer.param_groups
     if key == "optim.beta1":
@@ -121,7 +123,7 @@ def trained_with(config: TrainConfig, key: str) -> float:
         with torch.no_grad():
             for weight in d.weights:
                 weight.fill_(1e6)
-        d.constrain()
+        d.after(1)
         return max(float(weight.detach().max()) for weight in d.weights)
     return {"optim.lr_d": of_d["lr"], "optim.lr_g": of_g["lr"], "n_critic": g.every}[key]
 
@@ -129,7 +131,7 @@ def trained_with(config: TrainConfig, key: str) -> float:
 def weight_of_penalty(game: Game) -> float:
     """Of one sample the penalty is lambda (norm - 1)^2, and both are reported."""
     batch = {"real": torch.ones(1, *SHAPE), "latent_d": torch.ones(1, 8), "mix": torch.full((1,), 0.5)}
-    _, signals = game.players[0].loss(batch)
+    _, signals = game.players[0].loss(batch, 1)
     return float(signals["penalty"] / (signals["interpolate_norm"] - 1).square())
 
 

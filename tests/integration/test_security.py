@@ -29,7 +29,7 @@ from tests.fakes.memory_store import MemoryStore
 from tests.faults.held import Held
 from tests.place import Place
 from tests.ray_processes import named, running
-from trainers import history
+from trainers import history_file
 from trainers.errors import GansearchError, IntegrityError
 from trainers.evaluation import extractor
 from trainers.generate import load_generator
@@ -243,7 +243,7 @@ READERS: dict[str, tuple[str, Read]] = {
     "samples": ("samples", lambda book, store, _: artifacts.sample_images(store, book.trials[0].segments[-1])),
     "generator": ("generator", lambda _, store, digest: load_generator(shown.CONFIG, shown.SHAPE, store.get(digest))),
     "extractor": ("generator", lambda _, store, digest: extractor.load(store.get(digest))),
-    "one history": ("history", lambda _, store, digest: history.from_bytes(store.get(digest))),
+    "one history": ("history", lambda _, store, digest: history_file.from_bytes(store.get(digest))),
     "compacted journal": ("history", _compacted),
 }
 

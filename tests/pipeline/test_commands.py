@@ -131,7 +131,7 @@ def test_changes_are_in_the_words_of_a_search():
 
 
 def test_another_variant_leaves_the_old_ones_parameters_behind():
-    assert varied(BASE, ["penalty=none"], None, None).penalty.model_dump() == {"name": "none"}
+    assert varied(BASE, ["penalty=none"], None, None).penalty.model_dump() == {"name": "none", "every": 1}
     assert varied(BASE, ["network=dcgan"], None, None).network.features == 32
 
 

@@ -154,7 +154,7 @@ def test_the_users_values_fix_dimensions_and_win():
 def test_a_value_of_one_branch_drops_the_others():
     search = load(None, ["penalty.lambda=3"])
     assert [branch.name for branch in search_space(search).branches] == ["wgan_gp"]
-    assert first_config(search, "wgan_gp").penalty.model_dump() == {"name": "gradient", "lambda": 3.0}
+    assert first_config(search, "wgan_gp").penalty.model_dump() == {"name": "gradient", "lambda": 3.0, "every": 1}
 
 
 def test_detectors_can_be_set():
@@ -189,9 +189,10 @@ OWN = """
 from typing import Literal
 from pydantic import Field
 from search_spaces import Float, Space
-from trainers.config import DetectorParams
-from trainers.registry import Params, Variant
-class P(Params):
+from trainers.params.detectors import DetectorParams
+from trainers.params.penalties import PenaltyParams
+from trainers.registry import Variant
+class P(PenaltyParams):
     name: str = "own_variants:PENALTY"
     weight: float = Field(1.0, ge=0)
     table: dict[str, int] = {}
@@ -218,7 +219,12 @@ def test_variants_of_the_users_own_are_written_like_shipped_ones(own):
     )
     search = load(path, ["stability.own_variants:DETECTOR.action=warn"])
     config = train_config(search, {"penalty.weight": 0.25}, 0)
-    assert config.penalty.model_dump() == {"name": "own_variants:PENALTY", "weight": 0.25, "table": {"a": 1}}
+    assert config.penalty.model_dump() == {
+        "name": "own_variants:PENALTY",
+        "every": 1,
+        "weight": 0.25,
+        "table": {"a": 1},
+    }
     detector = config.stability["own_variants:DETECTOR"]
     assert (detector.window, detector.action) == (7, "warn")
 

@@ -1,8 +1,12 @@
 """What cannot be meant is refused, in the user's words: key, rule, value, place and the nearest valid name."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from pipeline.config import load, vary_training
+from search_spaces import Choice, Float, Space
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 
@@ -22,44 +26,50 @@ BAD_FILES = [
     ("train: {steps: 3}", "unknown key 'train.steps'; did you mean 'steps'? (f.yaml:1)"),
     ("trials: {a: 1}", "unknown key 'trials.a'; did you mean 'trials'? (f.yaml:1)"),
     ("foo: {}", "unknown key 'foo'"),
-    ("optim: 3", "optim must be a mapping of beta1, beta1_g, beta2, beta2_g, lr_d, lr_g, name, but got optim=3"),
+    (
+        "optim: 3",
+        "optim must be a mapping of beta1, beta1_g, beta2, beta2_g, decay, decay_every, decay_factor, decay_from, lr_d",
+    ),
     ("optim:", "but got optim=null (f.yaml:1)"),
-    ("penalty:", "penalty must be the name of a penalty, or a mapping of lambda, name, but got penalty=null"),
+    ("penalty:", "penalty must be the name of a penalty, or a mapping of every, lambda, name, but got penalty=null"),
     ("penalty: [a]", 'but got penalty=["a"]'),
     (
         "penalty: gradiant",
-        "unknown penalty 'gradiant'; did you mean 'gradient'? (known: gradient, none, or module:name)",
+        "unknown penalty 'gradiant'; did you mean 'gradient'? (known: dragan, gradient, gradient_one_sided,",
     ),
     ("penalty: {name: 3}", "unknown penalty '3'"),
     ("penalty: {lamda: 3}", "unknown key 'penalty.lamda'; did you mean 'penalty.lambda'?"),
     (
         "penalty: none\npenalty.lambda: 3",
-        "unknown key 'penalty.lambda': it belongs to penalty gradient; set penalty.name",
+        "unknown key 'penalty.lambda': it belongs to penalty gradient or gradient_one_sided or",
     ),
     (
         "network: {features: 3}",
-        "unknown key 'network.features': it belongs to network dcgan; set network.name (f.yaml:1)",
+        "unknown key 'network.features': it belongs to network dcgan or resnet; set network.name (f.yaml:1)",
     ),
-    ("data: {root: x}", "it belongs to data mnist or fashion_mnist; set data.name"),
+    ("data: {root: x}", "it belongs to data mnist or fashion_mnist or kmnist or"),
     (
         "objective: nomod:foo",
         "objective 'nomod:foo' cannot be imported: No module named 'nomod'; install it, or run in the folder that "
         "holds it (f.yaml:1)",
     ),
-    ("objective: 3", "objective must be the name of an objective, or a mapping of name, but got objective=3"),
+    ("objective: 3", "objective must be the name of an objective, or a mapping of a, b, beta, c, code,"),
     ("data: [a]", "data must be the name of a data set, or a mapping of"),
     ("data: {name: {x: 1}}", "unknown key 'data.name.x'; did you mean 'data.name'? (f.yaml:1)"),
     ("objective: {name: non_saturating, name.x: 3}", "unknown key 'objective.name.x'; did you mean 'objective.name'?"),
     (
         "data: ring8\nmetrics: [frechet]",
         "metrics must suit the data, but got metrics=[frechet]: frechet scores images, and data ring8 holds a Gaussian "
-        "mixture (known: mixture_kl) (f.yaml:2)",
+        "mixture (known: mixture_kl, sliced_wasserstein) (f.yaml:2)",
     ),
-    ("metrics: [mixture_kl]", "mixture_kl scores a Gaussian mixture, and data digits holds images (known: frechet)"),
+    (
+        "metrics: [mixture_kl]",
+        "mixture_kl scores a Gaussian mixture, and data digits holds images (known: frechet, sliced_wasserstein)",
+    ),
     ("space: gan\nobjective: wasserstein", "contradicts space 'gan' (gan fixes objective.name=non_saturating): remove"),
     ("space: gan\npenalty.lambda: 3", "gan fixes penalty.name=none, which has no lambda): remove penalty.lambda, or"),
     ("clip: 0.1\npenalty: gradient", "contradicts space 'classic'"),
-    ("space: clasic", "unknown space 'clasic'; did you mean 'classic'? (known: classic, gan, wgan, wgan_gp"),
+    ("space: clasic", "unknown space 'clasic'; did you mean 'classic'? (known: ali_grid25, classic, ebgan_grid, gan,"),
     ("space: 3", "space must be the name of a space, but got space=3 (f.yaml:1)"),
     ("deterministic: no", 'deterministic must be true or false, but got deterministic="no" (f.yaml:1)'),
     ("halving: {enabled: 1}", "halving.enabled must be true or false, but got halving.enabled=1"),
@@ -191,7 +201,10 @@ def test_a_bad_option_is_refused(options, fragment):
         (["trials=3"], "unknown key 'trials'; did you mean 'threads'? (--set trials=3)"),
         (["data.name.x=1"], "unknown key 'data.name.x'; did you mean 'data.name'? (--set data.name.x=1)"),
         (["optim..lr_d=1"], "unknown key 'optim..lr_d'; did you mean 'optim.lr_d'? (--set optim..lr_d=1)"),
-        (["network.features=3"], "unknown key 'network.features': it belongs to network dcgan; set network.name"),
+        (
+            ["network.features=3"],
+            "unknown key 'network.features': it belongs to network dcgan or resnet; set network.name",
+        ),
         (["metrics=[mixture_kl]"], "metrics must suit the data"),
         (["metrics=[nope]"], "unknown metric 'nope'"),
         (["steps=0"], "steps must be at least 1, but got steps=0 (--set steps=0)"),
@@ -223,3 +236,25 @@ def test_a_space_that_cannot_be_trained_is_found_at_load(name, fragment, tmp_pat
     with pytest.raises(ConfigError) as caught:
         load(None, [f"space=wrong_spaces:{name}"])
     assert fragment in str(caught.value)
+
+
+UPDATES = Choice("updates", ("alternating", "simultaneous"))
+IMPOSSIBLE = {
+    "PAIR": ((UPDATES, Choice("n_critic", (1, 5))), "n_critic must be 1 with updates=simultaneous, but got n_critic=5"),
+    "WHOLE": ((Float("batch_size", 16, 64),), "batch_size must be a whole number, but got batch_size=31.2"),
+    "KIND": ((Choice("n_critic", (True, 5)),), "n_critic must be a number, but got n_critic=true"),
+}
+DEFAULTS = {"updates": "alternating", "n_critic": 5, "batch_size": 16}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_space_that_would_ask_for_what_cannot_be_trained_is_refused_before_it_does(name, tmp_path, monkeypatch):
+    dims, told = IMPOSSIBLE[name]
+    default = {dim.key: 1 if name == "PAIR" and dim.key == "n_critic" else DEFAULTS[dim.key] for dim in dims}
+    module = ModuleType("impossible_spaces")
+    module.SPACE = Space(name="s", summary="", source="", dims=dims, default=default)
+    monkeypatch.setitem(sys.modules, "impossible_spaces", module)
+    with pytest.raises(ConfigError) as caught:
+        load(None, (), {"space": "impossible_spaces:SPACE"})
+    assert told in str(caught.value)
+    assert "space 's' tries it" in str(caught.value)

@@ -73,7 +73,7 @@ def test_a_full_disk_and_a_small_shared_memory_fail(tmp_path: Path, monkeypatch:
 
 
 def test_a_data_set_that_is_not_there_fails(tmp_path: Path):
-    from trainers.config import VisionParams
+    from trainers.params.data import VisionParams
 
     check = doctor.data_check(VisionParams(name="mnist", root=str(tmp_path / "nowhere")))
     assert not check.ok

@@ -123,7 +123,7 @@ def test_a_users_own_module_is_part_of_the_code(tmp_path, monkeypatch, own):
     for folder in {path.parent, tmp_path / "own_losses"} & set(path.parents):
         (folder / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    config = search().model_copy(update={"space": "own_losses.deep:SPACE"})
+    config = search().model_copy(update={"train": {"metrics": ["own_losses.deep:SHARPNESS"]}})
     assert drift.user_modules(config) == ["own_losses"]
     digests = []
     for text in ("LAMBDA = 1", "LAMBDA = 2", "LAMBDA = 1"):
@@ -131,6 +131,18 @@ def test_a_users_own_module_is_part_of_the_code(tmp_path, monkeypatch, own):
         digests.append(drift.code_digest(config))
     assert digests[0] == digests[2] != digests[1]
     assert digests[0] != drift.code_digest(search())
+
+
+def test_a_module_that_the_users_own_space_names_is_part_of_the_code(tmp_path, monkeypatch):
+    """The configuration itself names the space alone."""
+    (tmp_path / "own_space.py").write_text(
+        "from search_spaces import Choice, Space\n"
+        "SPACE = Space(name='own', summary='s', source='s', fixed={'objective.name': 'own_objective:MINE'},\n"
+        "    dims=(Choice('penalty.name', ('none', 'own_penalty:MINE')),), default={'penalty.name': 'none'})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = search().model_copy(update={"space": "own_space:SPACE"})
+    assert drift.user_modules(config) == ["own_objective", "own_penalty", "own_space"]
 
 
 def test_other_data_are_told():

@@ -94,7 +94,7 @@ def test_every_record_is_read_as_it_was_written(store: Store) -> None:
     assert reopened.records == records
     assert reopened.book == ledger.book
     config = reopened.book.trials[0].spec.config
-    assert config.penalty.model_dump() == {"name": "gradient", "lambda": 0.1}
+    assert config.penalty.model_dump() == {"name": "gradient", "lambda": 0.1, "every": 1}
     reopened.close()
 
 

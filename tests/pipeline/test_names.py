@@ -19,7 +19,7 @@ from pipeline.store import open_store
 from tests.command_line import environment
 from tests.fakes import journal, shown
 from tests.fakes.memory_store import MemoryStore
-from trainers.errors import ConfigError, IntegrityError
+from trainers.errors import ConfigError, IntegrityError, NotImportable
 
 ESCAPE, OPENER = "\x1b", "\x9b"  # what begins a terminal's sequences, in seven and in eight bits
 ACTS = f"[red]{ESCAPE}[31m{ESCAPE}]0;title\x07{OPENER}2J\u202e[link=http://x]y[/link]"
@@ -79,6 +79,16 @@ def test_a_journal_that_somebody_tampered_with_is_refused(record: Record):
     store = MemoryStore()
     store.create(record_name("digits", Place(1, 1)), with_digest(RECORD.dump_json(record, warnings=False) + b"\n"))
     with pytest.raises(IntegrityError, match="cannot be understood"):
+        read_book(store, "digits")
+
+
+def test_a_journal_that_names_a_module_that_is_not_here_is_not_called_corrupt():
+    """It was written where the user's own variants were; the message says what to install."""
+    store, line = MemoryStore(), RECORD.dump_json(journal.trial(0))
+    named = line.replace(b'"digits"', b'"absent_module:MINE"')
+    assert named != line
+    store.create(record_name("digits", Place(1, 1)), with_digest(named + b"\n"))
+    with pytest.raises(NotImportable, match=r"names what is not here: .*absent_module.*; install it, or run in"):
         read_book(store, "digits")
 
 

@@ -16,7 +16,7 @@ from pipeline.records import SegmentRecord, TrialRecord, TrialSpec, TrialState
 from tests.fakes import shown
 from tests.fakes.memory_store import MemoryStore
 from trainers.errors import UserError
-from trainers.history import from_bytes
+from trainers.history_file import from_bytes
 
 
 @pytest.fixture

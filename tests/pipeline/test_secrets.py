@@ -18,8 +18,9 @@ from trainers.errors import ConfigError, Unreachable
 SECRET = "hunter2"
 OWN = f"""
 from search_spaces import Float, Space
-from trainers.registry import Params, Variant
-class P(Params):
+from trainers.params.penalties import PenaltyParams
+from trainers.registry import Variant
+class P(PenaltyParams):
     name: str = "own_secret:PENALTY"
     url: str = ""
     many: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from trainers.config import TrainConfig
 from trainers.errors import ConfigError, DataError, IntegrityError, Unreachable
 from trainers.evaluation.extractor import train as train_extractor
 from trainers.generate import load_generator, sample
-from trainers.history import from_bytes
+from trainers.history_file import from_bytes
 from trainers.state import load
 
 TINY = {

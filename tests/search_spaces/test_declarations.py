@@ -52,6 +52,9 @@ def names(space):
         (lambda: small(default={"optim.lr_d": 1e-3, "n_critic": 1, "ema": 0.5}), "not so: ema"),
         (lambda: small(default={"optim.lr_d": 1.0, "n_critic": 1}), "optim.lr_d must be a number from 0.0001 to 0.01"),
         (lambda: small(fixed={"n_critic": 1}), "not so: n_critic"),
+        (lambda: small(tied={"n_critic": "optim.lr_d"}), "space 'small' must tie free keys to taken ones, but not so"),
+        (lambda: small(tied={"objective.name": "optim.lr_d"}), "not so: objective.name"),
+        (lambda: small(tied={"optim.lr_g": "optim.beta1"}), "not so: optim.lr_g"),
         (lambda: Union(name="u", summary="", source="", spaces=()), "union 'u' must have spaces"),
         (lambda: Union(name="u", summary="", source="", spaces=(small(), small())), "different names"),
     ],
@@ -162,6 +165,27 @@ def test_probes_reach_both_ends_of_every_dimension():
         assert ends <= {values.get(key) for values in seen}
 
 
+def test_probes_reach_every_pair_of_two_dimensions_and_each_once():
+    ones, twos = Choice("a", (1, 2)), Choice("b", (1, 2, 3))
+    space = Space(name="s", summary="", source="", dims=(ones, twos), default={"a": 1, "b": 1})
+    seen = [(params["a"], params["b"]) for params in probes(space)]
+    assert sorted(seen) == [(a, b) for a in (1, 2) for b in (1, 2, 3)]
+
+
+def test_a_nested_mapping_is_no_key_that_a_space_can_fix():
+    with pytest.raises(ConfigError, match=r"space 's' must fix dotted keys, such as network.width, but fixes network"):
+        Space(name="s", summary="", source="", fixed={"network": {"width": 64}}, dims=(), default={})
+
+
+def test_what_contradicts_many_branches_is_told_of_three():
+    branches = tuple(
+        Space(name=f"b{n}", summary="", source="", fixed={"clip": n}, dims=(), default={}) for n in range(1, 6)
+    )
+    with pytest.raises(ContradictionError) as caught:
+        narrow(Union(name="u", summary="", source="", spaces=branches), {"clip": 9})
+    assert "(b1 fixes clip=1; b2 fixes clip=2; b3 fixes clip=3; and 2 more)" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("params", "branch", "expected"),
     [
@@ -214,3 +238,75 @@ def test_whatever_check_accepts_resolves_to_its_own_values(data):
     full = check(CLASSIC, params)
     assert branch_of(CLASSIC, full) == branch
     assert resolve(CLASSIC, full) == {**branch.fixed, **branch.default, **{key: drawn[key] for key in kept}}
+
+
+# -- one dimension for two keys ----------------------------------------------------------------------------------------
+
+TIED = small(tied={"optim.lr_g": "optim.lr_d"})
+OTHER = small(name="other", fixed={"objective": "non_saturating"}, tied={"optim.lr_g": "optim.lr_d"})
+BOTH = Union(name="both", summary="", source="", spaces=(TIED, OTHER))
+
+
+def test_a_tied_key_takes_the_value_of_its_source():
+    values = resolve(TIED, {"optim.lr_d": 2e-3, "n_critic": 5})
+    assert values == {"objective.name": "wasserstein", "optim.lr_d": 2e-3, "optim.lr_g": 2e-3, "n_critic": 5}
+
+
+def test_a_tied_key_is_no_dimension():
+    assert all("optim.lr_g" not in params for params in [*defaults(BOTH), *probes(BOTH)])
+    with pytest.raises(ConfigError, match=r"not so: optim\.lr_g"):
+        resolve(TIED, {"optim.lr_d": 2e-3, "optim.lr_g": 2e-3, "n_critic": 5})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rates", "searched"),
+    [
+        ({"optim.lr_g": 0.5}, (1e-3, 0.5), ["optim.lr_d", "n_critic"]),
+        ({"optim.lr_d": 0.25}, (0.25, 0.25), ["n_critic"]),
+        ({"optim.lr_d": 0.25, "optim.lr_g": 0.5}, (0.25, 0.5), ["n_critic"]),
+        ({"n_critic": 5}, (1e-3, 1e-3), ["optim.lr_d"]),
+    ],
+)
+def test_a_tied_key_follows_unless_the_user_sets_it(overrides, rates, searched):
+    for space in (narrow(TIED, overrides), *narrow(BOTH, overrides).branches):
+        values = resolve(space, defaults(space)[0])
+        assert (values["optim.lr_d"], values["optim.lr_g"]) == rates
+        assert [dim.key for dim in space.dims] == searched
+
+
+@pytest.mark.parametrize(
+    ("space", "params", "fragment"),
+    [
+        (TIED, {"optim.lr_g": 1e-3}, "optim.lr_g takes the value of optim.lr_d in space 'small': set that instead"),
+        (BOTH, {"space": "other", "optim.lr_g": 1e-3}, "takes the value of optim.lr_d in space 'other'"),
+        (BOTH, {"optim.lr_g": 1e-3}, "'optim.lr_g' is not searched by space 'both'; did you mean 'optim.lr_d'?"),
+    ],
+)
+def test_check_says_which_key_a_tied_one_follows(space, params, fragment):
+    with pytest.raises(ConfigError) as caught:
+        check(space, params)
+    assert fragment in str(caught.value)
+
+
+# -- a variant that is the user's choice -------------------------------------------------------------------------------
+
+NORMS = small(
+    name="norms",
+    dims=(Choice("network.norm_d", ("none", "batch")), Choice("n_critic", (1, 5))),
+    default={"network.norm_d": "none", "n_critic": 1},
+)
+
+
+def test_a_variant_that_lacks_what_is_searched_contradicts_the_space():
+    with pytest.raises(ContradictionError) as caught:
+        narrow(NORMS, {"network": "pacgan"})
+    assert caught.value.keys == ("network.name",)
+    assert "network.name=pacgan contradicts space 'norms'" in str(caught.value)
+    assert "searches network.norm_d, which pacgan has not" in str(caught.value)
+    left = narrow(Union(name="u", summary="", source="", spaces=(NORMS, TIED)), {"network": "pacgan"})
+    assert names(left) == ["small"]
+
+
+def test_a_variant_that_has_what_is_searched_does_not():
+    for name in ("mlp", "dcgan"):
+        assert [dim.key for dim in narrow(NORMS, {"network": name}).dims] == ["network.norm_d", "n_critic"]

@@ -5,24 +5,29 @@ import pytest
 from tests.fakes.trainings import tiny
 from trainers.checks import refusals
 
-
-def dcgan(norm):
-    return {"name": "dcgan", "norm_d": norm}
+OF_INPUT_GRADIENTS = ["gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
 
 
-@pytest.mark.parametrize("norm", ["layer", "none"])
-def test_a_penalty_without_batch_norm_is_fine(norm):
-    assert refusals(tiny(network=dcgan(norm), penalty="gradient")) == ()
+def dcgan(norm, norm_g="batch"):
+    return {"name": "dcgan", "norm_d": norm, "norm_g": norm_g}
 
 
-@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+@pytest.mark.parametrize("norm", ["layer", "instance", "spectral", "none"])
+@pytest.mark.parametrize("penalty", OF_INPUT_GRADIENTS)
+def test_a_penalty_without_batch_norm_is_fine(penalty, norm):
+    assert refusals(tiny(network=dcgan(norm), penalty=penalty)) == ()
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan", {"name": "mlp", "norm_d": "batch"}])
 def test_batch_norm_without_a_penalty_is_fine(network):
     assert refusals(tiny(network=network)) == ()
     assert refusals(tiny(network=network, objective="wasserstein", clip=0.01)) == ()
+    assert refusals(tiny(network=network, penalty="l2")) == ()
 
 
-def test_a_penalised_mlp_is_fine():
-    assert refusals(tiny(penalty="gradient")) == ()
+@pytest.mark.parametrize("network", ["mlp", "resnet", "pacgan"])
+def test_a_penalised_discriminator_of_a_network_without_batch_norm_in_it_is_fine(network):
+    assert refusals(tiny(network=network, penalty="gradient")) == ()
 
 
 @pytest.mark.parametrize(("checks", "action"), [("refuse", "stop"), ("warn", "warn")])
@@ -33,4 +38,22 @@ def test_batch_norm_in_a_penalised_discriminator_is_refused_whatever_the_loss(ch
     assert (event.kind, event.step, event.severity) == ("refused_batch_norm_in_penalised_critic", 0, 1.0)
     assert event.action == action
     assert event.evidence == {"penalty": "gradient", "network.norm_d": "batch"}
-    assert "set network.norm_d to layer or none" in event.message
+    assert event.message == (
+        "a gradient penalty needs a discriminator without batch normalisation: "
+        "set network.norm_d to layer or none, or static_checks to warn"
+    )
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
+@pytest.mark.parametrize("penalty", OF_INPUT_GRADIENTS)
+def test_it_is_refused_in_every_network_with_every_penalty_on_gradients(penalty, network):
+    (event,) = refusals(tiny(network={"name": network, "norm_d": "batch"}, penalty=penalty))
+    assert event.evidence == {"penalty": penalty, "network.norm_d": "batch"}
+
+
+@pytest.mark.parametrize("objective", ["ebgan", "began"])
+def test_the_decoder_of_a_discriminator_that_is_an_auto_encoder_has_its_norm(objective):
+    (event,) = refusals(tiny(network=dcgan("batch", "layer"), penalty="r1", objective=objective))
+    assert event.evidence == {"penalty": "r1", "network.norm_d": "batch"}
+    assert refusals(tiny(network=dcgan("layer", "batch"), penalty="r1", objective=objective)) == ()
+    assert refusals(tiny(network=dcgan("batch"), objective=objective)) == ()

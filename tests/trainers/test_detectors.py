@@ -2,13 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainers.config import DLossZeroParams, ExplodingGradientParams, NonFiniteParams
+from trainers.params.detectors import DLossZeroParams, ExplodingGradientParams, NonFiniteParams
 from trainers.stability import Series, Window
 from trainers.stability.detectors import (
     first_run,
@@ -85,6 +86,22 @@ def test_the_recorded_collapse_of_a_dcgan_is_seen_and_its_aftermath_is_not():
     assert event.step == 50
     assert event.evidence["d_loss_max"] < 1e-3
     assert default(window(d_loss=[0.32, 0.006, 0.17, 0.22] * 200)) is None
+
+
+def test_a_d_that_wins_while_g_stands_still_is_no_failure():
+    wins = [1e-5] * 40
+    moving = {"every": {"g_loss": 3}, "d_loss": wins}
+    assert d_loss_zero(window(**moving, g_loss=[1.0] * 13)).step == 10
+    assert d_loss_zero(window(**moving, g_loss=[])) is None
+    warm = {"steps": [2, 30, 33, 36], "values": [1.0] * 4}  # a critic's warm-up, and then as usual
+    seen = window(**moving, g_loss=[])
+    series = Series(steps=np.array(warm["steps"]), values=np.array(warm["values"], dtype=np.float32))
+    assert d_loss_zero(replace(seen, signals={**seen.signals, "g_loss": series})).step == 33
+
+
+def test_the_window_holds_two_updates_of_a_generator_that_moves_seldom():
+    seldom = window(d_loss=[1e-5] * 100, g_loss=[1.0] * 2, every={"g_loss": 50})
+    assert d_loss_zero(seldom).step == 100
 
 
 def test_a_critics_loss_near_zero_means_nothing():

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.draws import Draw, Staged, generator, numbers
+from trainers.draws import ROOM, Draw, Staged, blocks, every, generator, numbers
 
 CPU = torch.device("cpu")
 DRAWS = (
     Draw(name="latent_d", prior="normal", shape=(3, 2)),
-    Draw(name="latent_g", prior="uniform", shape=(3, 2), every=3),
-    Draw(name="mix", prior="unit", shape=(3,), every=2),
+    Draw(name="latent_g", prior="uniform", shape=(3, 2), due=every(3)),
+    Draw(name="mix", prior="unit", shape=(3,), due=every(2)),
     Draw(name="index", prior="index", shape=(3,), high=100),
 )
 SEEDS = st.integers(0, 2**64 - 1)
@@ -34,10 +34,44 @@ def test_no_split_of_the_steps_into_segments_changes_a_number(seed, cuts):
         staged = Staged(DRAWS, seed, start, stop, CPU)
         for step in range(start + 1, stop + 1):
             batch = staged.at(step)
-            assert set(batch) == {draw.name for draw in DRAWS if step % draw.every == 0}
+            assert set(batch) == {draw.name for draw in DRAWS if draw.due(step)}
             for draw in DRAWS:
                 if draw.name in batch:
                     np.testing.assert_array_equal(batch[draw.name].numpy(), draw.numbers(seed, step))
+
+
+@given(st.integers(0, 30), st.integers(1, 40), st.integers(1, 2_000))
+def test_blocks_take_each_step_once_and_no_more_room_than_they_may(start, steps, room):
+    runs = list(blocks(DRAWS, start, start + steps, room))
+    assert [step for before, last in runs for step in range(before + 1, last + 1)] == [
+        *range(start + 1, start + steps + 1)
+    ]
+    for before, last in runs:
+        staged = Staged(DRAWS, 0, before, last, CPU)
+        batches = [staged.at(step) for step in range(before + 1, last + 1)]
+        taken = sum(tensor.nbytes for batch in batches for tensor in batch.values())
+        assert len(batches) == 1 or taken <= room
+
+
+def test_a_segment_with_little_noise_is_one_block():
+    assert list(blocks(DRAWS, 0, 500)) == [(0, 500)]
+
+
+def test_noise_for_many_large_images_is_staged_in_pieces():
+    noise = Draw(name="noise_d", prior="normal", shape=(64, 3, 32, 32))
+    runs = list(blocks((noise,), 0, 500))
+    assert len(runs) > 1
+    assert max(last - before for before, last in runs) * 64 * 3 * 32 * 32 * 4 <= ROOM
+
+
+def test_numbers_that_are_needed_elsewhere_go_there():
+    staged = Staged(DRAWS, 0, 0, 6, CPU, {"index": torch.device("meta")}).at(6)
+    assert {name: tensor.device.type for name, tensor in staged.items()} == {
+        "latent_d": "cpu",
+        "latent_g": "cpu",
+        "mix": "cpu",
+        "index": "meta",
+    }
 
 
 @given(SEEDS, SEEDS)

@@ -9,7 +9,7 @@ import torch
 
 from tests.fakes.trainings import tiny
 from trainers.config import Environment
-from trainers.environment import configure, describe, pick_device
+from trainers.environment import configure, describe, pick_device, placed
 from trainers.errors import ConfigError
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU, and here is one")
@@ -63,3 +63,10 @@ def test_the_environment_names_what_decides_the_bits():
         deterministic=False,
     )
     assert described != describe(tiny(), configure(tiny()))
+
+
+def test_data_that_a_device_has_no_room_for_stay_where_they_are():
+    device, samples = torch.device("meta"), torch.zeros(10, 4)
+    assert placed(samples, device, room=160).device == device
+    assert placed(samples, device, room=159) is samples
+    assert placed(samples, torch.device("cpu")) is samples

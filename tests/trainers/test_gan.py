@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fakes.trainings import DCGAN, DCGAN_WITHOUT_NORM, WGAN_GP, column, run, state_of, tiny
+from tests.fakes.trainings import DCGAN, DCGAN_WITHOUT_NORM, WGAN_GP, column, game_of, run, state_of, tiny
 from trainers import data
 from trainers.draws import Staged
-from trainers.gan import SIGNALS, build
+from trainers.errors import ConfigError
+from trainers.gan import SIGNALS
 
 CPU = torch.device("cpu")
-
-
-def game_of(config):
-    dataset = data.load(config.data)
-    return build(config, dataset.shape, len(dataset.train), CPU)
 
 
 def batch_of(config, game, step=1):
@@ -63,7 +59,7 @@ def test_betas_of_g_that_are_not_given_are_those_of_d():
 def test_rmsprop_takes_each_players_own_rate_decay_and_momentum():
     optim = {"name": "rmsprop", "lr_d": 3e-4, "lr_g": 7e-5, "beta1": 0.1, "beta2": 0.91, "beta1_g": 0, "beta2_g": 0.92}
     of = players(tiny(optim=optim))
-    for name, lr, momentum, alpha in (("discriminator", 3e-4, 0.1, 0.91), ("generator", 7e-5, 0, 0.92)):
+    for name, lr, momentum, alpha in (("discriminator", 3e-4 * 0.9, 0.1, 0.91), ("generator", 7e-5, 0, 0.92)):
         assert isinstance(of[name].optimizer, torch.optim.RMSprop)
         assert [group(of[name])[key] for key in ("lr", "momentum", "alpha")] == [lr, momentum, alpha]
 
@@ -162,7 +158,7 @@ def test_with_batch_statistics_in_d_real_and_fake_pass_apart():
     game = game_of(config)
     batch = batch_of(config, game)
     (discriminator, *_) = game.players
-    _, signals = discriminator.loss(batch)
+    _, signals = discriminator.loss(batch, 1)
     with torch.no_grad():
         alone = game.networks["discriminator"](batch["real"])
         fake = game.networks["generator"](batch["latent_d"])
@@ -176,7 +172,7 @@ def test_without_them_the_joint_pass_gives_what_two_would(variant):
     config = tiny(**variant)
     game = game_of(config)
     batch = batch_of(config, game)
-    _, signals = game.players[0].loss(batch)
+    _, signals = game.players[0].loss(batch, 1)
     with torch.no_grad():
         real = game.networks["discriminator"](batch["real"])
         fake = game.networks["discriminator"](game.networks["generator"](batch["latent_d"]))
@@ -189,3 +185,19 @@ def test_building_leaves_the_global_generator_where_it_was(variant):
     before = torch.get_rng_state()
     game_of(tiny(**variant))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("objective", ["non_saturating", "vae"])
+def test_a_batch_of_one_sample_has_no_statistics(objective):
+    network = {"name": "mlp", "norm_g": "batch"}
+    with pytest.raises(ConfigError, match="batch_size must be at least 2 with batch normalisation"):
+        run(tiny(objective=objective, network=network, batch_size=1))
+    run(tiny(objective=objective, batch_size=1))
+
+
+def test_batch_norm_in_a_penalised_discriminator_of_the_users_is_refused_when_it_is_built():
+    config = {"network": "tests.fakes.trainings:NORMED", "penalty": "r1"}
+    with pytest.raises(ConfigError, match="penalty r1 needs a discriminator without batch normalisation"):
+        run(tiny(**config))
+    assert len(run(tiny(**config, static_checks="warn"))) == 3
+    assert len(run(tiny(**config | {"penalty": "l2"}))) == 3

@@ -7,8 +7,9 @@ from PIL import Image
 
 from tests.fakes.trainings import DCGAN, run, tiny
 from trainers import data
-from trainers.generate import centres_of, latents, load_generator, picture, sample, to_uint8, write_png
+from trainers.generate import latents, load_generator, sample
 from trainers.generate import run as run_generator
+from trainers.picture import centres_of, picture, to_uint8, write_png
 
 
 @pytest.fixture(scope="module", params=[{}, DCGAN], ids=["mlp", "dcgan"])

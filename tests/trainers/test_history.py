@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from trainers.draws import every as due
 from trainers.game import Game, Player
-from trainers.history import Signals, from_bytes, to_bytes
+from trainers.history import Signals
+from trainers.history_file import from_bytes, to_bytes
 
 NAMES = ("loss_a", "loss_b", "norm_a", "absent")
 
@@ -16,7 +18,15 @@ NAMES = ("loss_a", "loss_b", "norm_a", "absent")
 def player(name, every, signals):
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    return Player(name=name, weights=[weight], optimizer=optimizer, every=every, signals=signals, loss=lambda _: None)
+    return Player(
+        name=name,
+        weights=[weight],
+        optimizer=optimizer,
+        due=due(every),
+        every=every,
+        signals=signals,
+        loss=lambda *_: None,
+    )
 
 
 A, B = player("a", 1, ("loss_a", "norm_a")), player("b", 3, ("loss_b",))

@@ -10,12 +10,14 @@ from tests.fakes.trainings import DCGAN, run, state_of, tiny
 from trainers import data
 from trainers.gan import build
 from trainers.generate import load_generator
+from trainers.registry import find
 
 
 def states(config):
     """Return the tensors at step 0, 1, 2 ... of a training whose segments are single steps."""
     dataset = data.load(config.data)
-    network = build(config, dataset.shape, len(dataset.train), torch.device("cpu")).networks["generator"]
+    objective = find("objective", config.objective.name).load_make()(config.objective)
+    network = build(objective, config, dataset.shape, len(dataset.train), torch.device("cpu")).networks["generator"]
     start = {
         f"{part}/{k}": v for part in ("generator", "average") for k, v in copy.deepcopy(network.state_dict()).items()
     }

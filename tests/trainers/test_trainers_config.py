@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainers.config import Environment, GradientPenaltyParams, MlpParams, TrainConfig
+from trainers.config import Environment, TrainConfig
+from trainers.params.networks import MlpParams
+from trainers.params.penalties import GradientPenaltyParams
 from trainers.registry import known
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +108,7 @@ def test_nested_parameters_survive_with_their_types():
     again = TrainConfig.model_validate_json(config.model_dump_json())
     assert again.penalty == GradientPenaltyParams(lambda_=3.5)
     assert again.network == MlpParams(width=9)
-    assert config.model_dump(mode="json")["penalty"] == {"name": "gradient", "lambda": 3.5}
+    assert config.model_dump(mode="json")["penalty"] == {"name": "gradient", "lambda": 3.5, "every": 1}
 
 
 def test_a_name_alone_stands_for_its_defaults():
@@ -144,7 +146,7 @@ WRONG = [
     ({"network": {"name": "mlp", "depth": 0}}, "depth"),
     ({"network": {"name": "mlp", "features": 2}}, "features"),
     ({"network": {"name": "dcgan", "features": 0}}, "features"),
-    ({"network": {"name": "dcgan", "norm_d": "instance"}}, "norm_d"),
+    ({"network": {"name": "dcgan", "norm_d": "weight"}}, "norm_d"),
     ({"penalty": {"name": "gradient", "lambda": -1}}, "lambda"),
     ({"penalty": {"name": "gradient", "lambda": NAN}}, "lambda"),
     ({"penalty": {"name": "none", "lambda": 1}}, "lambda"),
@@ -164,6 +166,29 @@ WRONG = [
     ({"n_critic": 1.5}, "n_critic"),
     ({"n_critic": 5, "updates": "simultaneous"}, "n_critic must be 1 with updates=simultaneous, but got n_critic=5"),
     ({"updates": "sometimes"}, "updates"),
+    ({"updates": "simultaneous", "order": "generator_first"}, "order must be discriminator_first with updates=simul"),
+    ({"updates": "simultaneous", "fakes": "reused"}, "fakes must be fresh with updates=simultaneous, but got"),
+    ({"updates": "simultaneous", "warmup": {"updates": 25}}, "warmup.updates must be 0 with updates=simultaneous"),
+    ({"updates": "simultaneous", "warmup": {"again_every": 5}}, "warmup.again_every must be 0 with updates=simul"),
+    ({"order": "both"}, "order"),
+    ({"fakes": "old"}, "fakes"),
+    ({"warmup": {"n_critic": 0}}, "n_critic"),
+    ({"batches": "joint"}, "batches"),
+    ({"pack": 0}, "pack"),
+    ({"labels": {"soft_real": 0.6}}, "soft_real"),
+    ({"labels": {"flip_fake": -0.1}}, "flip_fake"),
+    ({"instance_noise": {"std": -1}}, "std"),
+    ({"augment": {"translation": 0.6}}, "translation"),
+    ({"augment": {"cutout": 1.1}}, "cutout"),
+    ({"replay": {"share": 0}}, "share"),
+    ({"swap": {"player": "both"}}, "player"),
+    ({"swap": {"player": "generator", "every": 5, "steps": 5}}, "swap.steps must be below swap.every=5, but got swap"),
+    ({"train_d_above": NAN}, "train_d_above"),
+    ({"train_g_above": "low"}, "train_g_above"),
+    ({"optim": {"decay": "fast"}}, "decay"),
+    ({"optim": {"weight_decay": -1}}, "weight_decay"),
+    ({"optim": {"decay_factor": 0}}, "decay_factor"),
+    ({"penalty": {"name": "r1", "every": 0}}, "every"),
     ({"batch_size": 0}, "batch_size"),
     ({"batch_size": "many"}, "batch_size"),
     ({"latent": {"size": 0}}, "size"),

@@ -1,7 +1,9 @@
 """Variants by name and as module:name."""
 
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,14 @@ import pytest
 from tests.fakes import trainings
 from trainers import data, registry
 from trainers.errors import ConfigError
-from trainers.registry import KINDS, SHIPPED, Params, Variant, find, known
+from trainers.registry import KINDS, Params, Variant, find, known
+from trainers.shipped import SHIPPED as ROWS
+
+SHIPPED = [find(kind, row.name) for kind, rows in ROWS.items() for row in rows]
 
 
 @pytest.mark.parametrize("variant", SHIPPED, ids=lambda variant: f"{variant.kind}-{variant.name}")
 def test_every_shipped_variant_is_found_and_loads(variant):
-    assert find(variant.kind, variant.name) is variant
     assert variant in known(variant.kind)
     params = variant.load_params().model_validate({"name": variant.name})
     assert params.name == variant.name
@@ -24,8 +28,8 @@ def test_every_shipped_variant_is_found_and_loads(variant):
 
 
 def test_names_are_unique_within_a_kind():
-    assert len({(variant.kind, variant.name) for variant in SHIPPED}) == len(SHIPPED)
-    assert {variant.kind for variant in SHIPPED} == set(KINDS)
+    assert all(len({row.name for row in rows}) == len(rows) for rows in ROWS.values())
+    assert set(ROWS) == set(KINDS)
 
 
 def test_a_variant_of_ones_own_is_found_by_its_module():
@@ -37,7 +41,7 @@ def test_an_unknown_name_is_told_with_the_nearest_and_all_others():
         find("network", "dcgann")
     text = str(error.value)
     assert "unknown network 'dcgann'; did you mean 'dcgan'?" in text
-    assert "known: dcgan, mlp, or module:name" in text
+    assert "(known: dcgan, mlp, pacgan, resnet, or module:name)" in text
 
 
 def test_a_name_of_another_kind_is_unknown():
@@ -101,6 +105,68 @@ def test_parameters_that_do_not_import_are_told(tmp_path, monkeypatch):
         variant.load_params()
 
 
+def test_parameters_that_are_none_are_told():
+    for params in (3, dict, "tests.fakes.trainings:DCGAN"):
+        variant = Variant(kind="penalty", name="mine", summary="", params=params, make="x:y")
+        with pytest.raises(
+            ConfigError, match=r"penalty 'mine' must be a subclass of trainers.registry.Params, but are"
+        ):
+            variant.load_params()
+
+
+def test_a_name_among_the_parameters_of_a_variant_of_ones_own_is_refused(tmp_path, monkeypatch):
+    source = """
+        from typing import Literal
+        from trainers.registry import Params, Variant
+        class MineParams(Params):
+            name: Literal["mine"] = "mine"
+        MINE = Variant(kind="objective", name="mine", summary="", params=MineParams, make="x:y")
+    """
+    (tmp_path / "two_names.py").write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(tmp_path)
+    told = "objective 'two_names:MINE' has more than one name: leave `name` out of MineParams"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        find("objective", "two_names:MINE")
+
+
+@pytest.mark.parametrize(
+    ("packages", "told"),
+    [
+        (
+            {"a": "mlp = them:MLP"},
+            "network 'mlp' of an installed package (them:MLP) has the name of one that is shipped: ",
+        ),
+        (
+            {"a": "net = them:NET", "b": "net = them:MLP"},
+            "has the name of network 'net' of an installed package (them:",
+        ),
+        (
+            {"a": "other = them:NET"},
+            "network 'other' of an installed package (them:NET) must have the name that its Va",
+        ),
+        ({"a": "net = them:NET", "b": "net = them:NET"}, "net"),  # one package, found twice
+    ],
+)
+def test_names_of_installed_packages_are_clear(packages, told, tmp_path):
+    variants = "".join(
+        f"{n.upper()} = Variant(kind='network', name='{n}', summary='', make='x:y')\n" for n in ("mlp", "net")
+    )
+    (tmp_path / "them.py").write_text(f"from trainers.registry import Variant\n{variants}")
+    for package, point in packages.items():
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[gansearch.network]\n{point}\n")
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(registry.__file__).parents[1])!r}, {str(tmp_path)!r}]\n"
+        "from trainers.registry import find\nfrom trainers.errors import ConfigError\n"
+        "try: print(find('network', 'net').name)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told in done.stdout
+
+
 def test_an_installed_package_that_does_not_import_is_named(tmp_path):
     (tmp_path / "their_variants.py").write_text("raise RuntimeError('no luck')")
     info = tmp_path / "their_variants-1.0.dist-info"
@@ -122,8 +188,8 @@ def test_an_installed_package_that_does_not_import_is_named(tmp_path):
     assert done.stdout.splitlines() == [f"data {told}", f"space {told}"]
 
 
-def test_every_shipped_data_set_and_metric_says_what_samples_it_holds():
-    assert [v.name for v in SHIPPED if v.samples is None and v.kind in ("data", "metric")] == []
+def test_every_shipped_data_set_says_what_it_holds_and_every_metric_but_one_what_it_scores():
+    assert [v.name for v in SHIPPED if v.samples is None and v.kind in ("data", "metric")] == ["sliced_wasserstein"]
     for variant in SHIPPED:
         if variant.name in ("digits", "ring8", "grid25"):
             dataset = data.load(Params(name=variant.name))

@@ -1,4 +1,4 @@
-"""Mixtures, digits and torchvision sets; each with a fixed train and a fixed held-out part."""
+"""Mixtures, digits, published sets, image folders and Parquet; each with a fixed train and a fixed held-out part."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from trainers.errors import ConfigError, DataError
 from trainers.registry import Params, find
 
 IMAGE_DIMENSIONS = 3  # channels, height, width
+CHECKED = 2**22  # numbers that are looked at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Modes:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set in memory; its arrays are shared by all trainings of a process and must not be written to.
+    """A data set in memory or in mapped files; all trainings of a process share it, and none may write to it.
 
     Attributes:
         name: the name that it has in the registry.
@@ -47,6 +48,7 @@ class Dataset:
         modes: the mixture that the samples were drawn from, where there is one.
         metric: the registry's name of the metric that scores generated samples of it.
         licence: under which licence the data are used, and whose they are.
+        known: the digest, of data that were looked at when their files were written: they are not read again for it.
 
     Raises:
         DataError: a part is empty, or breaks one of these rules.
@@ -60,6 +62,7 @@ class Dataset:
     modes: Modes | None = None
     metric: str
     licence: str
+    known: str | None = None
 
     def __post_init__(self) -> None:
         self._check("train", self.train, self.train_labels)
@@ -76,7 +79,7 @@ class Dataset:
             raise DataError(f"{where} must be float32 [n, *shape], but is {samples.dtype} {list(samples.shape)}")
         if samples.size == 0:
             raise DataError(f"{where} must hold at least one sample, but its shape is {list(samples.shape)}")
-        low, high = float(samples.min()), float(samples.max())
+        low, high = _bounds(samples) if self.known is None else (0.0, 0.0)
         if not np.isfinite([low, high]).all():
             raise DataError(f"{where} must be finite, but holds a NaN or an infinity")
         if self.is_image and not -1 <= low <= high <= 1:
@@ -100,12 +103,21 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """Return the SHA-256, in hex, of the bytes of train, held_out and their labels, in this order."""
+        if self.known is not None:
+            return self.known
         parts = (self.train, self.held_out, self.train_labels, self.held_out_labels)
         digest = hashlib.sha256()
         for part in parts:
             if part is not None:
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()
+
+
+def _bounds(samples: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the least and the greatest number, NaN if one is; a mapped file is read once."""
+    rows = max(1, CHECKED // samples[0].size)
+    parts = [samples[at : at + rows] for at in range(0, len(samples), rows)]
+    return float(np.min([part.min() for part in parts])), float(np.max([part.max() for part in parts]))
 
 
 _loaded: dict[str, Dataset] = {}

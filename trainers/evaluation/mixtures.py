@@ -13,7 +13,7 @@ from trainers.errors import DataError
 from trainers.evaluation import Evaluator, Metric
 from trainers.registry import Params
 
-RADIUS = 3.0  # standard deviations within which a sample is of high quality (Srivastava et al. 2017, section 4.1)
+RADIUS = 3.0  # standard deviations within which a sample is of high quality (Srivastava et al. 2017)
 LOW_QUALITY = math.exp(-(RADIUS**2) / 2)  # of the truth: a Rayleigh variable beyond the radius, 1.11 % in the plane
 
 

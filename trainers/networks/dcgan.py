@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
-from trainers.config import DcganParams
-from trainers.errors import ConfigError
 from trainers.networks import Networks
-from trainers.networks.initial import SLOPE
+from trainers.networks.layers import (
+    UNNORMED,
+    activation,
+    as_decoder,
+    from_latent,
+    halvings,
+    hidden,
+    image_norm,
+    shares_of,
+    spectrally,
+)
+from trainers.params.networks import DcganParams
 
-SMALLEST = 4
+
+def _doubling(params: DcganParams, inputs: int, outputs: int, *, bias: bool) -> list[nn.Module]:
+    """Return a layer that doubles an image's sides, strided or by sub-pixels (Shi et al. 2016)."""
+    if params.upsample == "transposed":
+        return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)]
+    return [nn.Conv2d(inputs, 4 * outputs, 3, 1, 1, bias=bias), nn.PixelShuffle(2)]
 
 
-def _halvings(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the size at which a square image cannot be halved further, and how often it was halved."""
-    size, halvings = shape[-1], 0
-    while size % 2 == 0 and size > SMALLEST:
-        size, halvings = size // 2, halvings + 1
-    if len(shape) != 3 or shape[1] != shape[2] or halvings == 0:  # noqa: PLR2004 - channels, height, width
-        raise ConfigError(f"network dcgan needs square images of an even size above 4, but the data's shape is {shape}")
-    return size, halvings
+def _generator(params: DcganParams, latent: int, shape: tuple[int, ...]) -> nn.Module:
+    size, count = halvings("dcgan", shape)
+    shares = shares_of(latent, count + 1, params)
+    channels, bias = params.features * 2 ** (count - 1), params.norm_g in UNNORMED
+    layers: list[nn.Module] = [nn.Unflatten(1, (shares[0], 1, 1))]
+    layers += [nn.ConvTranspose2d(shares[0], channels, size, bias=bias)]
+    stages: list[list[nn.Module]] = []
+    for share in shares[1:-1]:
+        stages.append([*layers, *image_norm(params.norm_g, channels), hidden(params.activation, params)])
+        layers = _doubling(params, channels + share, channels // 2, bias=bias)
+        channels //= 2
+    stages.append([*layers, *image_norm(params.norm_g, channels), hidden(params.activation, params)])
+    stages.append([*_doubling(params, channels + shares[-1], shape[0], bias=True), nn.Tanh()])
+    return from_latent(stages, shares)
 
 
-def _norm(kind: str, channels: int) -> list[nn.Module]:
-    if kind == "none":
-        return []
-    return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
+def _halving(params: DcganParams, inputs: int, outputs: int, norm: str) -> list[nn.Module]:
+    bias = norm != "instance"  # which would take it away again
+    strided = params.downsample == "stride"
+    layer = (
+        nn.Conv2d(inputs, outputs, 4, 2, 1, bias=bias) if strided else nn.Conv2d(inputs, outputs, 3, 1, 1, bias=bias)
+    )
+    pool = [] if strided else [nn.AvgPool2d(2)]
+    return [layer, *image_norm(norm, outputs), activation(params.activation), *pool]
+
+
+def _discriminator(params: DcganParams, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    size, count = halvings("dcgan", shape)
+    layers = _halving(params, shape[0], params.features, "none")
+    channels = params.features
+    for _ in range(count - 1):
+        layers += _halving(params, channels, channels * 2, params.norm_d)
+        channels *= 2
+    return spectrally(nn.Sequential(*layers, nn.Conv2d(channels, outputs, size), nn.Flatten()), params.norm_d)
+
+
+def _decoder(params: DcganParams, code: int, shape: tuple[int, ...]) -> nn.Module:
+    return spectrally(_generator(as_decoder(params), code, shape), params.norm_d)
 
 
 def make(params: DcganParams) -> Networks:
-    """Return builders without pooling or hidden linear layers; no norm in G's last and in D's first layer."""
-
-    def generator(latent: int, shape: tuple[int, ...]) -> nn.Module:
-        size, halvings = _halvings(shape)
-        channels = params.features * 2 ** (halvings - 1)
-        layers: list[nn.Module] = [nn.Unflatten(1, (latent, 1, 1))]
-        layers += [nn.ConvTranspose2d(latent, channels, size, bias=False), nn.BatchNorm2d(channels)]
-        for _ in range(halvings - 1):
-            layers += [nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False)]
-            channels //= 2
-            layers += [nn.BatchNorm2d(channels)]
-        layers += [nn.LeakyReLU(SLOPE), nn.ConvTranspose2d(channels, shape[0], 4, 2, 1), nn.Tanh()]
-        return nn.Sequential(*layers)
-
-    def discriminator(shape: tuple[int, ...]) -> nn.Module:
-        size, halvings = _halvings(shape)
-        layers: list[nn.Module] = [nn.Conv2d(shape[0], params.features, 4, 2, 1), nn.LeakyReLU(SLOPE)]
-        channels = params.features
-        for _ in range(halvings - 1):
-            layers += [nn.Conv2d(channels, channels * 2, 4, 2, 1), *_norm(params.norm_d, channels * 2)]
-            layers += [nn.LeakyReLU(SLOPE)]
-            channels *= 2
-        return nn.Sequential(*layers, nn.Conv2d(channels, 1, size), nn.Flatten())
-
-    return Networks(generator=generator, discriminator=discriminator, init="dcgan")
+    """Return builders without hidden linear layers; no norm in G's last and in D's first layer."""
+    return Networks(
+        generator=partial(_generator, params),
+        discriminator=partial(_discriminator, params),
+        decoder=partial(_decoder, params),
+        init=params.init,
+    )

@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from torch import nn
 
-from trainers.config import MlpParams
 from trainers.networks import Networks
-from trainers.networks.initial import SLOPE
+from trainers.networks.layers import (
+    activation,
+    as_decoder,
+    flat_norm,
+    from_latent,
+    hidden,
+    shaped,
+    shares_of,
+    spectrally,
+)
+from trainers.params.networks import MlpParams
 
-IMAGE_DIMS = 3
 
-
-def _hidden(size: int, params: MlpParams) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for _ in range(params.depth):
-        layers += [nn.Linear(size, params.width), nn.LeakyReLU(SLOPE)]
+def _generator(params: MlpParams, latent: int, shape: tuple[int, ...]) -> nn.Module:
+    shares, size = shares_of(latent, params.depth + 1, params), 0
+    stages: list[list[nn.Module]] = []
+    for share in shares[:-1]:
+        layer = nn.Linear(size + share, params.width, bias=params.norm_g != "batch")
+        stages.append([layer, *flat_norm(params.norm_g, params.width), hidden(params.activation, params)])
         size = params.width
-    return layers
+    stages.append([nn.Linear(size + shares[-1], math.prod(shape)), *shaped(shape)])
+    return from_latent(stages, shares)
+
+
+def _discriminator(params: MlpParams, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = math.prod(shape)
+    for place in range(params.depth):
+        norm = params.norm_d if place else "none"
+        layer = nn.Linear(size, params.width, bias=norm != "batch")  # a batch norm takes a bias away again
+        layers += [layer, *flat_norm(norm, params.width), activation(params.activation)]
+        size = params.width
+    return spectrally(nn.Sequential(*layers, nn.Linear(size, outputs)), params.norm_d)
+
+
+def _decoder(params: MlpParams, code: int, shape: tuple[int, ...]) -> nn.Module:
+    return spectrally(_generator(as_decoder(params), code, shape), params.norm_d)
 
 
 def make(params: MlpParams) -> Networks:
-    """Return builders of `depth` hidden layers of `width` units with LeakyReLU; images pass through tanh at the end."""
-
-    def generator(latent: int, shape: tuple[int, ...]) -> nn.Module:
-        end = [nn.Linear(params.width, math.prod(shape)), nn.Unflatten(1, shape)]
-        bounded = [nn.Tanh()] if len(shape) == IMAGE_DIMS else []
-        return nn.Sequential(*_hidden(latent, params), *end, *bounded)
-
-    def discriminator(shape: tuple[int, ...]) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), *_hidden(math.prod(shape), params), nn.Linear(params.width, 1))
-
-    return Networks(generator=generator, discriminator=discriminator, init="he")
+    """Return builders of `depth` hidden layers of `width` units; images pass through tanh at the end."""
+    return Networks(
+        generator=partial(_generator, params),
+        discriminator=partial(_discriminator, params),
+        decoder=partial(_decoder, params),
+        init=params.init,
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import softplus
 
-from trainers.objectives import Objective
+from trainers.objectives import Objective, separable
 from trainers.registry import Params
 
 if TYPE_CHECKING:
@@ -14,19 +14,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def d_loss(*, real: Float[Tensor, "batch 1"], fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
-    """Return -E log D(x) - E log(1 - D(G(z))) with D = sigmoid(logit), without a factor 1/2 (Goodfellow 2014, eq. 1).
+def as_real(logits: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
+    """Return -log D(x) with D = sigmoid(logit) (Goodfellow 2014, eq. 1).
 
-    It is 2 log 2 where D cannot tell, and 0 where D has won.
+    D's loss is 2 log 2 where D cannot tell, and 0 where it has won.
     """
-    return softplus(-real).mean() + softplus(fake).mean()
+    return softplus(-logits)
 
 
-def g_loss(fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
+def as_fake(logits: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
+    """Return -log(1 - D(G(z))) (Goodfellow 2014, eq. 1)."""
+    return softplus(logits)
+
+
+def g_loss(*, fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
     """Return -E log D(G(z)) (Goodfellow 2014, section 3); its gradient at a logit of -30 is -1, not 0."""
     return softplus(-fake).mean()
 
 
 def make(params: Params) -> Objective:  # noqa: ARG001 - it has no parameters
     """Return the non-saturating objective."""
-    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=0.0)
+    return separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=0.0)

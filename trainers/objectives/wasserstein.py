@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.objectives import Objective
+from trainers.objectives import Objective, separable
 from trainers.registry import Params
 
 if TYPE_CHECKING:
@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def d_loss(*, real: Float[Tensor, "batch 1"], fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
-    """Return E f(G(z)) - E f(x), the negated dual (Arjovsky 2017, eq. 2); f is not bounded without a constraint."""
-    return fake.mean() - real.mean()
+def as_real(logits: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
+    """Return -f(x): D's loss E f(G(z)) - E f(x) is the negated dual (Arjovsky 2017, eq. 2), which has no bound."""
+    return -logits
 
 
-def g_loss(fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
+def as_fake(logits: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
+    """Return f(G(z)) (Arjovsky 2017, eq. 2)."""
+    return logits
+
+
+def g_loss(*, fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
     """Return -E f(G(z)) (Arjovsky 2017, algorithm 1, line 10)."""
     return -fake.mean()
 
 
 def make(params: Params) -> Objective:  # noqa: ARG001 - it has no parameters
     """Return the Wasserstein objective."""
-    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=None)
+    return separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=None)

@@ -7,19 +7,35 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trainers.config import DetectorParams, DLossZeroParams, ExplodingGradientParams, NonFiniteParams
+from trainers.params.detectors import DetectorParams, DLossZeroParams, ExplodingGradientParams, NonFiniteParams
 from trainers.stability import Detector, Series, Window
 from trainers.stability.events import Event
 
+MOVES = 2  # of G, before D's loss says something of both
 
-def first_run(bad: npt.NDArray[np.bool_], length: int, steps: npt.NDArray[np.int64], after: int) -> int | None:
-    """Return the index at which `bad` has been true `length` times in a row, first at a step later than `after`."""
+
+def first_run(
+    bad: npt.NDArray[np.bool_],
+    length: int,
+    steps: npt.NDArray[np.int64],
+    after: int,
+    counts: npt.NDArray[np.bool_] | None = None,
+) -> int | None:
+    """Return the index at which `bad` has been true `length` times in a row, first at a step later than `after`.
+
+    Args:
+        bad: of each step.
+        length: of a run, at least 1.
+        steps: ascending.
+        after: those up to it have been looked at.
+        counts: where a run may end; None lets it end anywhere.
+    """
     if len(bad) < length:
         return None
     total = np.concatenate(([0], np.cumsum(bad)))
     full = total[length:] - total[:-length] == length
     ends = np.flatnonzero(full) + length - 1
-    ends = ends[steps[ends] > after]
+    ends = ends[(steps[ends] > after) & (True if counts is None else counts[ends])]
     return int(ends[0]) if len(ends) else None
 
 
@@ -39,16 +55,28 @@ def _event(params: DetectorParams, step: int, severity: float, message: str, **e
     )
 
 
+def _moved(window: Window, steps: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.bool_] | None:
+    """Return whether G moved often enough in the last `length` steps before each step; None where it is not told."""
+    if "g_loss" not in window.every:
+        return None
+    moves = window.signals["g_loss"].steps if "g_loss" in window.signals else steps[:0]
+    since = np.searchsorted(moves, steps, "right") - np.searchsorted(moves, steps - length, "right")
+    return since >= MOVES
+
+
 def make_d_loss_zero(params: DLossZeroParams) -> Detector:
-    """Detect that D's loss stays within `threshold` of the least value that it can have (ganhacks, item 10)."""
+    """Detect that D's loss stays within `threshold` of the least value that it can have (ganhacks, item 10).
+
+    A run counts where G moved at least twice in it: alone, as in a warm-up of the critic, D is to win.
+    """
 
     def detect(window: Window) -> Event | None:
         losses = window.signals.get("d_loss")
         if losses is None or window.d_floor is None:
             return None  # a critic's loss has no floor: near 0 it means the opposite
         bad = losses.values - window.d_floor < params.threshold
-        length = _updates(params, window, "d_loss")
-        end = first_run(bad, length, losses.steps, window.after)
+        length = max(_updates(params, window, "d_loss"), MOVES * window.every.get("g_loss", 1))
+        end = first_run(bad, length, losses.steps, window.after, _moved(window, losses.steps, length))
         if end is None:
             return None
         seen = losses.values[end - length + 1 : end + 1].astype(np.float64)

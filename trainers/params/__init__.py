@@ -1,0 +1,1 @@
+"""Parameters of the shipped variants, a file a kind; they import no torch."""
