@@ -25,6 +25,7 @@ PLAIN = (
 OBJECTIVES: dict[str, Fixed] = {name: {"objective.name": name} for name in PLAIN} | {
     f"f_gan_{name}": {"objective.name": "f_gan", "objective.divergence": name} for name in DIVERGENCES
 }
+WITHOUT_D: dict[str, Fixed] = {"vae": {"objective.name": "vae"}}  # which no penalty can have a part in
 NO_PENALTY: Fixed = {"penalty.name": "none", "clip": None}
 PENALTIES: dict[str, Fixed] = {
     "none": NO_PENALTY,
@@ -38,6 +39,7 @@ PENALTIES: dict[str, Fixed] = {
     "r1_r2": {"penalty.name": "r1_r2", "penalty.lambda": 0.1, "clip": None},
     "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
 }
+CONVOLUTIONAL = ("dcgan", "resnet")
 PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics
 QUICK: Fixed = {"optim.lr_d": 1e-3, "optim.lr_g": 1e-3}
 SLOW: Fixed = {"optim.lr_d": 2e-4, "optim.lr_g": 2e-4}  # as DCGAN and SNGAN are trained (Radford 2016; Miyato 2018)
@@ -62,23 +64,22 @@ OF_IMAGES: dict[str, Fixed] = {
     "began": {"objective.code": 32, "objective.lambda_k": 1e-2},
 }
 # Through the eight layers without a norm that an auto-encoder of these networks has, N(0, 0.02) sends nothing.
-DEEP: Fixed = {"network.init": "he"}
-DEEP_OBJECTIVES, DEEP_NETWORK = ("ebgan", "began"), "pacgan"
+OF_BOTH: dict[tuple[str, str], Fixed] = {
+    ("ebgan", "pacgan"): {"network.init": "he"},
+    ("began", "pacgan"): {"network.init": "he"},
+}
 OWN: dict[str, Fixed] = {
     **{f"{name} on points": fixed for name, fixed in (POINTS | OF_POINTS).items()},
     **{f"{name} on images": fixed for name, fixed in (IMAGES | OF_IMAGES).items()},
-    f"{' and '.join(DEEP_OBJECTIVES)} with {DEEP_NETWORK}": DEEP,
+    **{" with ".join(pair): fixed for pair, fixed in OF_BOTH.items()},
 }
-CONVOLUTIONAL = ("dcgan", "resnet")
 
 
 def _cell(objective: str, penalty: str, network: str, networks: Mapping[str, Fixed], asked: Fixed) -> Space:
-    chosen = {"objective.name": "vae"} if objective == "vae" else OBJECTIVES[objective]
-    fixed = {**chosen, **asked, **networks[network], **PENALTIES[penalty]}
-    if network in CONVOLUTIONAL and penalty != "spectral" and objective != "vae":
+    chosen, own = (OBJECTIVES | WITHOUT_D)[objective], OF_BOTH.get((objective, network), {})
+    fixed = {**chosen, **asked, **networks[network], **own, **PENALTIES[penalty]}
+    if network in CONVOLUTIONAL and penalty != "spectral" and objective not in WITHOUT_D:
         fixed["network.norm_d"] = "batch" if penalty in PLAIN_D else "layer"
-    if network == DEEP_NETWORK and objective in DEEP_OBJECTIVES:
-        fixed |= DEEP
     return _space(f"{objective}+{penalty}+{network}", fixed)
 
 
@@ -95,13 +96,13 @@ def _network(row: int, column: int, penalty: str, names: Sequence[str]) -> str:
 
 def _cells(networks: Mapping[str, Fixed], asked: Mapping[str, Fixed]) -> tuple[Space, ...]:
     names = list(networks)
-    cells = [
-        _cell(objective, penalty, _network(row, column, penalty, names), networks, asked.get(objective, {}))
+    pairs = [
+        (objective, penalty, _network(row, column, penalty, names))
         for row, objective in enumerate(OBJECTIVES)
         for column, penalty in enumerate(PENALTIES)
     ]
-    vae = [_cell("vae", "none", name, networks, asked.get("vae", {})) for name in names]
-    return (*cells, *vae)
+    alone = [(objective, "none", network) for objective in WITHOUT_D for network in names]
+    return tuple(_cell(*cell, networks, asked.get(cell[0], {})) for cell in (*pairs, *alone))
 
 
 def _union(name: str, summary: str, networks: Mapping[str, Fixed], asked: Mapping[str, Fixed]) -> Union:

@@ -63,16 +63,16 @@ def row(trial: Trial, before: float, metric: str) -> list[str]:
     return [*cell.split("+"), *shown, improved, state, stable(cell) or ""]
 
 
-def rows(book: Book, store: Path) -> list[list[str]]:
+def rows(book: Book, extractor: bytes | None) -> list[list[str]]:
     """Return the rows of a study's cells."""
     found = []
     for trial in book.trials.values():
-        untrained = Training(trial.spec.config, _extractor(book, store)).scores()
+        untrained = Training(trial.spec.config, extractor).scores()
         found.append(row(trial, untrained.get(book.begun.metric, float("inf")), book.begun.metric))
     return sorted(found)
 
 
-def gaussian(book: Book, store: Path) -> float:
+def gaussian(book: Book, extractor: bytes | None) -> float:
     """Return the score of samples that have the data's mean and covariance, and nothing else of them."""
     config = next(iter(book.trials.values())).spec.config
     dataset = data.load(config.data)
@@ -80,9 +80,7 @@ def gaussian(book: Book, store: Path) -> float:
     draws = np.random.Generator(np.random.Philox(key=0))
     drawn = draws.multivariate_normal(flat.mean(axis=0), np.cov(flat, rowvar=False), config.evaluation.samples)
     samples = drawn.astype(np.float32).reshape(-1, *dataset.shape)
-    scores = make_evaluator(config, dataset, _extractor(book, store)).scores(
-        samples.clip(-1, 1) if dataset.is_image else samples
-    )
+    scores = make_evaluator(config, dataset, extractor).scores(samples.clip(-1, 1) if dataset.is_image else samples)
     return scores[book.begun.metric]
 
 
@@ -97,8 +95,8 @@ def page(tables: Mapping[str, tuple[list[list[str]], float]]) -> str:
     lines += [" ".join((__doc__ or "").split("\n\n", 1)[1].split()), ""]
     lines += ["Setting: " + ", ".join(f"`{item}`" for item in SETTING) + f"; {platform.machine()}.", ""]
     lines += [f"Of one objective or network alone: {_own()}.", ""]
-    for name, (cells, floor) in tables.items():
-        lines += [f"## {name}", "", f"{_summary(cells, floor)}", ""]
+    for name, (cells, reference) in tables.items():
+        lines += [f"## {name}", "", f"{_summary(cells, reference)}", ""]
         lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         lines += ["| " + " | ".join(cell) + " |" for cell in cells]
         lines += [""]
@@ -109,15 +107,15 @@ def _own() -> str:
     return "; ".join(f"{of} " + ", ".join(f"`{k}={v}`" for k, v in fixed.items()) for of, fixed in OWN.items())
 
 
-def _summary(cells: list[list[str]], floor: float) -> str:
+def _summary(cells: list[list[str]], reference: float) -> str:
     states = Counter(cell[7].split(":")[0] for cell in cells)
     known = [cell for cell in cells if cell[8]]
     good = sum(cell[6] == "yes" for cell in known)
-    below = sum(cell[6] == "yes" and float(cell[5]) < floor for cell in known)
+    below = sum(cell[6] == "yes" and float(cell[5]) < reference for cell in known)
     return (
         f"{len(cells)} cells: {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}. Of {len(known)} that "
         f"the literature calls stable, {good} improved over the untrained generator, and {below} ended below "
-        f"{floor:.3g}, the score of a Gaussian with the data's mean and covariance."
+        f"{reference:.3g}, the score of a Gaussian with the data's mean and covariance."
     )
 
 
@@ -133,7 +131,8 @@ def main() -> None:
     tables = {}
     for name in chosen.data:
         book = search(name, chosen.store, chosen.trials, chosen.workers)
-        tables[name] = rows(book, chosen.store), gaussian(book, chosen.store)
+        extractor = _extractor(book, chosen.store)
+        tables[name] = rows(book, extractor), gaussian(book, extractor)
     chosen.out.write_text(page(tables))
     print(chosen.out)
 

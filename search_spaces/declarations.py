@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement, product
+from itertools import combinations_with_replacement, islice, product
 from typing import Any
 
 from trainers.errors import ConfigError, nearest
@@ -14,6 +14,7 @@ from trainers.registry import KINDS
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
 BRANCH = "space"  # the key of a trial's params that names the branch of a union
+NAMED = 12  # branches that an error names; of the rest it tells the number
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,13 @@ def branch_of(space: Space | Union, params: Mapping[str, Any]) -> Space:
     name = params.get(BRANCH)
     if name not in branches:
         close = nearest(str(name), branches)
-        raise ConfigError(f"space must be one of {', '.join(branches)}, but got space={show(name)}{close}")
+        raise ConfigError(f"space must be one of {_named_all(branches)}, but got space={show(name)}{close}")
     return branches[name]
+
+
+def _named_all(names: Collection[str]) -> str:
+    told = ", ".join(islice(names, NAMED))
+    return told if len(names) <= NAMED else f"{told} and {len(names) - NAMED} more"
 
 
 def resolve(space: Space | Union, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +242,7 @@ def _only(space: Space | Union, given: Mapping[str, Any]) -> Space:
     for key in given:
         if key not in every:
             raise ConfigError(f"{key!r} is not searched by space {space.name!r}{nearest(key, every)}")
-    names = ", ".join(branch.name for branch in fitting or space.branches)
+    names = _named_all([branch.name for branch in fitting or space.branches])
     which = f"fits several branches of {space.name!r}" if fitting else f"fits no branch of {space.name!r}"
     raise ConfigError(
         f"a configuration with the keys {', '.join(given) or '(none)'} {which}: add space (one of {names})"

@@ -240,6 +240,16 @@ def test_whatever_check_accepts_resolves_to_its_own_values(data):
     assert resolve(CLASSIC, full) == {**branch.fixed, **branch.default, **{key: drawn[key] for key in kept}}
 
 
+def test_an_error_names_twelve_branches_at_most():
+    many = Union(name="many", summary="", source="", spaces=tuple(small(name=f"b{i}") for i in range(30)))
+    told = ", ".join(f"b{i}" for i in range(12))
+    with pytest.raises(ConfigError) as caught:
+        check(many, {"space": "c7"})
+    assert str(caught.value) == f"space must be one of {told} and 18 more, but got space=c7; did you mean 'b7'?"
+    with pytest.raises(ConfigError, match=rf"add space \(one of {told} and 18 more\)"):
+        check(many, {"n_critic": 1})
+
+
 # -- one dimension for two keys ----------------------------------------------------------------------------------------
 
 TIED = small(tied={"optim.lr_g": "optim.lr_d"})
