@@ -43,9 +43,9 @@ class Actor:
         prepared: Prepared = self._worker.prepare(config, extractor)
         return prepared
 
-    def start(self, job: Job) -> SegmentResult | Loss:
-        """Begin a job, and return its first segment."""
-        return self._keep(lambda: self._worker.start(job))
+    def start(self, job: Job, data: str | None) -> SegmentResult | Loss:
+        """Begin a job, on the data of that digest, and return its first segment."""
+        return self._keep(lambda: self._worker.start(job, data))
 
     def advance(self) -> SegmentResult | Loss:
         """Return the job's next segment."""

@@ -74,6 +74,8 @@ class Executor(Protocol):
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         """Load the data and train the extractor on the first worker, and return what became of it.
 
+        From then on a job that is put on a worker whose machine has other data raises OtherDataError.
+
         Args:
             config: of a training.
             extractor: blob of one that was trained before; then none is trained.
@@ -118,6 +120,12 @@ class StoppedError(GansearchError):
 
 class WorkerDiedError(Unreachable):
     """A worker died before there was a trial to blame; another one may fare better."""
+
+
+class OtherDataError(GansearchError):
+    """The machine of a worker has not the data that another one prepared."""
+
+    exit_code = 5
 
 
 class WorkersGoneError(Unreachable):

@@ -68,6 +68,7 @@ class RayExecutor:
         self._slots: dict[str, Slot] = {}
         self._unreachable: list[Slot] = []  # others have taken their places
         self._error: GansearchError | None = None
+        self._data: str | None = None  # digest of what was prepared
         self._should_stop, self._room_patience = should_stop, room_patience
         self._nodes = NodeHealth()
         self._owns_ray = not ray.is_initialized()
@@ -111,6 +112,7 @@ class RayExecutor:
             except WorkerDiedError as error:
                 self._places.begin_again(name, error)
             else:
+                self._data = prepared.data.get("digest")
                 return prepared
 
     def ready(self, worker: str) -> bool:
@@ -127,7 +129,7 @@ class RayExecutor:
         """Put a job on a worker, in place of any that it holds; see the Executor port."""
         slot = self._idle(worker)
         slot.hold(job.spec.number, job.attempt)
-        slot.expect(slot.host.start.remote(job), time.monotonic())
+        slot.expect(slot.host.start.remote(job, self._data), time.monotonic())
 
     def advance(self, worker: str) -> None:
         """Ask a worker for its next segment; see the Executor port."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
-from pipeline.ports import CorruptCheckpointError, Job, Prepared
+from pipeline.ports import CorruptCheckpointError, Job, OtherDataError, Prepared
 from pipeline.records import SegmentResult
 from pipeline.store import open_store
 from trainers import data, evaluation, loop
 from trainers.config import TrainConfig
 from trainers.environment import configure, describe
-from trainers.errors import IntegrityError
+from trainers.errors import DataError, IntegrityError
 from trainers.history_file import to_bytes
 from trainers.loop import Segment
 from trainers.state import MisfitError, TrainState, load
@@ -61,15 +62,21 @@ class Worker:
             environment=describe(config, device),
         )
 
-    def start(self, job: Job) -> SegmentResult:
+    def start(self, job: Job, data: str | None = None) -> SegmentResult:
         """Begin a trial, or go on from its checkpoint, and train the first segment.
 
+        Args:
+            job: the trial, and where it goes on from.
+            data: digest of the data that were prepared, perhaps on another machine; None is not compared.
+
         Raises:
+            OtherDataError: here are other data, or none.
             CorruptCheckpointError: the checkpoint is missing, has other bytes than its digest says, is none, or does
                 not fit what the code makes of this configuration by now.
         """
         config = job.spec.config
         self._segments = iter(())  # whatever comes of this job, the one before it is gone
+        _check_data(config, data)
         state = None if job.checkpoint is None else self._state(job.checkpoint)
         self._checkpoint_every, self._owner = config.checkpoint_every, job.spec.key
         self._segments = loop.train(config, state, extractor=self._extractor(job.extractor))
@@ -107,3 +114,19 @@ class Worker:
         if digest not in self._extractors:
             self._extractors[digest] = self._store.get(digest)
         return self._extractors[digest]
+
+
+def _check_data(config: TrainConfig, prepared: str | None) -> None:
+    """Raise OtherDataError, which ends the search and blames no trial, where this machine has not what was prepared."""
+    where = f"on {socket.gethostname()} the data of this study"
+    try:
+        here = data.load(config.data).digest
+    except DataError as error:
+        if prepared is None:
+            raise
+        raise OtherDataError(f"{where} cannot be read, though another worker has them: {error}") from error
+    if prepared not in (None, here):
+        raise OtherDataError(
+            f"{where} are not those of another worker: {config.data.name!r} has digest {here[:12]} here, and "
+            f"{str(prepared)[:12]} there; give every machine the same files"
+        )

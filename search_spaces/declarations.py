@@ -14,6 +14,8 @@ from trainers.registry import KINDS
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
 BRANCH = "space"  # the key of a trial's params that names the branch of a union
+# What a study's trials have in common, or their scores, budgets and checkpoints could not be compared.
+COMMON = ("data", "metrics", "evaluation", "seed", "steps", "segment_steps", "score_at", "device")
 NAMED = 12  # branches that an error names; of the rest it tells the number
 
 
@@ -104,6 +106,9 @@ class Space:
         fixed = canonical(self.fixed)
         if nested := sorted(key for key, value in fixed.items() if isinstance(value, Mapping)):
             raise ConfigError(f"space {self.name!r} must fix dotted keys, such as network.width, but fixes {nested[0]}")
+        if common := sorted(key for key in {*keys, *fixed, *self.tied} if key.partition(".")[0] in COMMON):
+            what = "belongs to the search, whose trials have it in common"
+            raise ConfigError(f"space {self.name!r} must leave {common[0]} alone: it {what}")
         twice = {key for key in keys if keys.count(key) > 1 or key in fixed}
         if twice or set(keys) != set(self.default):
             wrong = ", ".join(sorted(twice or set(keys) ^ set(self.default)))

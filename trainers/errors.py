@@ -3,7 +3,7 @@
 GansearchError
 ├── UserError          2  the user wrote something that cannot be meant
 │   ├── ConfigError    2  a key, a value or a file
-│   │   └── NotImportable  a module that such a value names
+│   │   └── NotImportable  2  a module that such a value names
 │   └── DataError      2  a data set that is not there
 ├── NotGoodEnough      3  finished, but below what was asked for
 ├── Unreachable        4  something needed is out of reach before training starts

@@ -153,7 +153,8 @@ def _own(kind: Kind, name: str) -> Variant:
     found = _checked(kind, name, load_own(kind, name))
     params = found.load_params()
     if params.model_fields["name"].annotation is not str:
-        raise ConfigError(f"{kind} {name!r} has more than one name: leave `name` out of {params.__name__}")
+        mend = f"leave `name` out of {params.__name__}, or make it a str"
+        raise ConfigError(f"{kind} {name!r} has more than one name: {mend}")
     return found
 
 

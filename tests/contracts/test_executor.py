@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.ports import Answer, Executor, Loss
+from pipeline.ports import Answer, Executor, Loss, OtherDataError
 from pipeline.ray_executor import RayExecutor
 from pipeline.records import SegmentResult
 from tests.fakes.inline_executor import InlineExecutor
@@ -52,6 +52,15 @@ def test_prepare_raises_the_workers_own_error(executor: Executor):
     with pytest.raises(DataError) as caught:
         executor.prepare(TrainConfig(seed=13))
     assert str(caught.value) == "data/unlucky.idx is not there; fetch it"
+
+
+def test_a_worker_is_told_what_data_were_prepared_and_may_refuse_for_them(executor: Executor):
+    executor.prepare(TrainConfig())
+    executor.start("worker-1", job("other"))
+    with pytest.raises(OtherDataError) as caught:
+        executor.next(TIMEOUT)
+    assert str(caught.value) == "here are other data than d"
+    assert isinstance(answer(executor, "train", "worker-1"), SegmentResult)
 
 
 def test_a_job_goes_on_segment_by_segment(executor: Executor):

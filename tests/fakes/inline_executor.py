@@ -17,16 +17,18 @@ class InlineExecutor:
         self._held = {name: make_worker() for name in self.workers}
         self._jobs: dict[str, Job] = {}
         self._calls: dict[str, Callable[[], SegmentResult]] = {}
+        self._data: str | None = None
 
     def prepare(self, config: TrainConfig, extractor: str | None = None) -> Prepared:
         prepared: Prepared = self._held[self.workers[0]].prepare(config, extractor)
+        self._data = prepared.data.get("digest")
         return prepared
 
     def ready(self, worker: str) -> bool:
         return True
 
     def start(self, worker: str, job: Job) -> None:
-        self._call(worker, lambda: self._held[worker].start(job))
+        self._call(worker, lambda: self._held[worker].start(job, self._data))
         self._jobs[worker] = job
 
     def advance(self, worker: str) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.ports import CorruptCheckpointError, Job, Prepared
+from pipeline.ports import CorruptCheckpointError, Job, OtherDataError, Prepared
 from pipeline.records import SegmentResult, TrialSpec
 from trainers.config import Environment, TrainConfig
 from trainers.errors import ConfigError, DataError, IntegrityError
@@ -23,8 +23,8 @@ def job(do: str, number: int = 0, attempt: int = 0) -> Job:
 class ScriptedWorker:
     """Does what the name in `do` says, which may have a number after a '-'.
 
-    train, raise, refuse, memory, integrity, checkpoint, exit, hang; eat: until there is no memory left; meet: wait
-    until so many are here; wait: until the file `go-on` is there.
+    train, raise, refuse, memory, integrity, checkpoint, other, exit, hang; eat: until there is no memory left;
+    meet: wait until so many are here; wait: until the file `go-on` is there.
     """
 
     def __init__(self, store_uri: str) -> None:
@@ -44,10 +44,11 @@ class ScriptedWorker:
         if config.seed == 14:
             os._exit(1)
         trained = "f" * 64 if extractor is None else extractor
-        return Prepared(metric="frechet", extractor=trained, data={"pid": os.getpid()}, environment=ENVIRONMENT)
+        found = {"pid": os.getpid(), "digest": "d"}
+        return Prepared(metric="frechet", extractor=trained, data=found, environment=ENVIRONMENT)
 
-    def start(self, job: Job) -> SegmentResult:
-        self.job, self.step = job, 0
+    def start(self, job: Job, data: str | None) -> SegmentResult:
+        self.job, self.step, self.data = job, 0, data
         return self.advance()
 
     def advance(self) -> SegmentResult:
@@ -60,6 +61,9 @@ class ScriptedWorker:
             start=self.step - 10, stop=self.step, history="0" * 64, samples=None, checkpoint=None, generator=None,
             scores={"frechet": float(self.job.spec.number)}, seconds=0.0, environment=ENVIRONMENT,
         )  # fmt: skip
+
+    def _other(self) -> None:
+        raise OtherDataError(f"here are other data than {self.data}")
 
     def _exit(self) -> None:
         sys.exit()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.ports import CorruptCheckpointError, Job
+from pipeline.ports import CorruptCheckpointError, Job, OtherDataError
 from pipeline.records import TrialSpec
 from pipeline.store import open_store
 from pipeline.worker import Worker
@@ -94,6 +94,23 @@ def test_a_second_trial_in_a_warm_worker_equals_one_in_a_fresh_worker(store, str
     worker.start(job(config(seed=9, batch_size=16)))
     again = [worker.start(job(config())), *(worker.advance() for _ in range(4))]
     assert without_time(again) == without_time(straight)
+
+
+def test_a_machine_with_the_data_that_were_prepared_trains_and_one_with_others_does_not(store, straight):
+    worker = Worker(store.uri)
+    digest = worker.prepare(config()).data["digest"]
+    assert without_time([worker.start(job(config()), digest)]) == without_time(straight[:1])
+    with pytest.raises(OtherDataError) as caught:
+        worker.start(job(config()), "0" * 64)
+    assert f"'ring8' has digest {digest[:12]} here, and 000000000000 there" in str(caught.value)
+
+
+def test_a_machine_without_the_files_that_were_prepared_blames_no_trial(store, tmp_path):
+    absent = job(config(data={"name": "mnist", "root": str(tmp_path)}))
+    with pytest.raises(OtherDataError, match=r"cannot be read, though another worker has them: .*ubyte"):
+        Worker(store.uri).start(absent, "0" * 64)
+    with pytest.raises(DataError, match="ubyte"):
+        Worker(store.uri).start(absent)
 
 
 def test_another_seed_gives_another_history(store, straight):

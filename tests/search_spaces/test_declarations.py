@@ -250,6 +250,18 @@ def test_an_error_names_twelve_branches_at_most():
         check(many, {"n_critic": 1})
 
 
+@pytest.mark.parametrize("key", ["data", "data.side", "metrics", "evaluation.samples", "seed", "steps", "device"])
+def test_a_space_leaves_alone_what_the_trials_of_a_study_have_in_common(key):
+    told = "it belongs to the search, whose trials have it in common"
+    for changes in (
+        {"fixed": {key: "x"}},
+        {"dims": (Choice(key, (1, 2)),), "default": {key: 1}},
+        {"tied": {key: "n_critic"}},
+    ):
+        with pytest.raises(ConfigError, match=rf"space 'small' must leave {key}(\.name)? alone: {told}"):
+            small(**changes)
+
+
 # -- one dimension for two keys ----------------------------------------------------------------------------------------
 
 TIED = small(tied={"optim.lr_g": "optim.lr_d"})

@@ -124,7 +124,7 @@ def test_a_name_among_the_parameters_of_a_variant_of_ones_own_is_refused(tmp_pat
     """
     (tmp_path / "two_names.py").write_text(textwrap.dedent(source))
     monkeypatch.syspath_prepend(tmp_path)
-    told = "objective 'two_names:MINE' has more than one name: leave `name` out of MineParams"
+    told = "objective 'two_names:MINE' has more than one name: leave `name` out of MineParams, or make it a str"
     with pytest.raises(ConfigError, match=re.escape(told)):
         find("objective", "two_names:MINE")
 
