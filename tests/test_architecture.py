@@ -71,7 +71,7 @@ HOMES = {
     "rich": {"pipeline/view.py"},
     "yaml": {"pipeline/yaml_file.py", "pipeline/commands.py", "pipeline/rerun.py", "pipeline/view.py"},
     "torch": {"pipeline/doctor.py"},  # in pipeline; trainers has it everywhere
-    "torchvision": {"trainers/data/vision.py", "pipeline/doctor.py"},
+    "torchvision": {"trainers/data/fetching.py", "pipeline/doctor.py"},
     "sklearn": {"trainers/data/digits.py"},
     "safetensors": {
         "trainers/evaluation/extractor.py",
@@ -79,7 +79,7 @@ HOMES = {
         "trainers/loop.py",
         "trainers/state.py",
     },
-    "scipy": {"trainers/data/vision.py"},  # MATLAB's files
+    "scipy": {"trainers/data/mat_file.py"},  # MATLAB's files
     "PIL": {"trainers/picture.py", "trainers/data/pictures.py"},
 }
 FOR_TYPES_ONLY = {"jaxtyping"}  # never imported when the software runs

@@ -22,6 +22,7 @@ from pipeline.ledger import read_book
 from pipeline.store import open_store
 from tests.command_line import ROOT, document, environment, gansearch
 from tests.docs import test_readme as readme
+from tests.fakes.packages import install
 from trainers.loop import train
 
 PAGE = "docs/extending.md"
@@ -111,12 +112,7 @@ def test_all_modules_are_known_to_the_workers(folder: Path, modules: dict[str, M
 def test_a_package_of_these_files_gives_them_plain_names(folder: Path) -> None:
     """It is installed as far as Python can tell: its modules are importable, and its entry points are written down."""
     project = tomllib.loads(files()["pyproject.toml"])["project"]
-    info = folder / "my_gans-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    groups = project["entry-points"]
-    lines = [f"[{group}]\n" + "\n".join(f"{n} = {v}" for n, v in rows.items()) for group, rows in groups.items()]
-    (info / "entry_points.txt").write_text("\n".join(lines))
+    install(folder, project["name"].replace("-", "_"), project["entry-points"], project["version"])
     plain = re.sub(r"\b(\w+):(?:SPIRAL|TEMPERED|SINE)\b", r"\1", files()["spiral.yaml"])
     (folder / "plain.yaml").write_text(plain.replace("spiral_space:SPACE", "tempered"))
     path = environment(folder)["PYTHONPATH"] + f":{folder}"

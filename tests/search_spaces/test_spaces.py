@@ -1,13 +1,12 @@
 """The shipped spaces hold what their source says, and spaces are found by name, module or entry point."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import search_spaces
 from search_spaces import Choice, Float, Space, Union, find_space, known_spaces
+from tests.fakes.packages import install, printed
 from trainers.errors import ConfigError
 
 LR = [("optim.lr_d", 1e-5, 1e-2, True), ("optim.lr_g", 1e-5, 1e-2, True)]
@@ -95,16 +94,10 @@ def test_a_space_of_the_users_own_is_found_by_module(tmp_path, monkeypatch):
 
 def test_an_installed_package_can_bring_a_space(tmp_path):
     (tmp_path / "own_spaces.py").write_text(OWN)
-    info = tmp_path / "own_spaces-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-spaces\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[gansearch.space]\nmine = own_spaces:SPACE\n")
-    root = Path(search_spaces.__file__).parents[1]
+    install(tmp_path, "own_spaces", {"gansearch.space": {"mine": "own_spaces:SPACE"}})
     code = (
-        f"import sys; sys.path[:0] = [{str(root)!r}, {str(tmp_path)!r}]\n"
         "from search_spaces import find_space, known_spaces\n"
         "print(find_space('mine').name, len(known_spaces()))\n"
         "print(sorted({'torch', 'optuna', 'ray', 'mlflow'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [f"mine {len(search_spaces.SHIPPED) + 1}", "[]"]
+    assert printed(tmp_path, code) == [f"mine {len(search_spaces.SHIPPED) + 1}", "[]"]

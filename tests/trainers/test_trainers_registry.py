@@ -1,15 +1,14 @@
 """Variants by name and as module:name."""
 
 import re
-import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from tests.fakes import trainings
-from trainers import data, registry
+from tests.fakes.packages import install, printed
+from trainers import data
 from trainers.errors import ConfigError
 from trainers.registry import KINDS, Params, Variant, find, known
 from trainers.shipped import SHIPPED as ROWS
@@ -153,39 +152,30 @@ def test_names_of_installed_packages_are_clear(packages, told, tmp_path):
     )
     (tmp_path / "them.py").write_text(f"from trainers.registry import Variant\n{variants}")
     for package, point in packages.items():
-        info = tmp_path / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[gansearch.network]\n{point}\n")
+        name, _, where = point.partition(" = ")
+        install(tmp_path, package, {"gansearch.network": {name: where}})
     code = (
-        f"import sys; sys.path[:0] = [{str(Path(registry.__file__).parents[1])!r}, {str(tmp_path)!r}]\n"
         "from trainers.registry import find\nfrom trainers.errors import ConfigError\n"
         "try: print(find('network', 'net').name)\n"
         "except ConfigError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told in done.stdout
+    assert told in "".join(printed(tmp_path, code))
 
 
 def test_an_installed_package_that_does_not_import_is_named(tmp_path):
     (tmp_path / "their_variants.py").write_text("raise RuntimeError('no luck')")
-    info = tmp_path / "their_variants-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-variants\nVersion: 1.0\n")
-    points = "".join(f"[gansearch.{kind}]\ntheirs = their_variants:IT\n" for kind in ("data", "space"))
-    (info / "entry_points.txt").write_text(points)
+    points = {"theirs": "their_variants:IT"}
+    install(tmp_path, "their_variants", {"gansearch.data": points, "gansearch.space": points})
     code = (
-        f"import sys; sys.path[:0] = [{str(Path(registry.__file__).parents[1])!r}, {str(tmp_path)!r}]\n"
         "from search_spaces import known_spaces; from trainers.registry import known\n"
         "from trainers.errors import ConfigError\n"
         "for ask in (lambda: known('data'), known_spaces):\n"
         "    try: ask()\n"
         "    except ConfigError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     place = f"{tmp_path / 'their_variants.py'}:1"
     told = f"'theirs' of an installed package (their_variants:IT) cannot be imported: RuntimeError: no luck ({place})"
-    assert done.stdout.splitlines() == [f"data {told}", f"space {told}"]
+    assert printed(tmp_path, code) == [f"data {told}", f"space {told}"]
 
 
 def test_every_shipped_data_set_says_what_it_holds_and_every_metric_but_one_what_it_scores():

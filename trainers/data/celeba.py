@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from trainers.data import Dataset, cache
+from trainers.data.fetching import need
 from trainers.data.folder import images_of
-from trainers.data.vision import need
 from trainers.errors import DataError
 from trainers.params.data import CelebaParams
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data import Dataset
+from trainers.data import Dataset, mat_file
 from trainers.data.cache import scaled
+from trainers.data.fetching import CIFAR10_URL, need
 from trainers.errors import DataError
 from trainers.params.data import VisionParams
 
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of the archive, by its authors
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 CIFAR10_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 CIFAR10_HELD_OUT = ("test_batch.bin",)
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
 COLOUR = (3, 32, 32)
 CLASSES = 10
-# What torchvision's downloads raise where there is no network, a file was moved, or an archive is another one.
-UNFETCHED = (OSError, RuntimeError, ValueError)
-# What SciPy's reader raises on files that are cut short or not in the format.
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, NotImplementedError, struct.error, zlib.error)
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -74,81 +67,6 @@ def _dataset(params: VisionParams, train: Part, held_out: Part, licence: str) ->
         metric="frechet",
         licence=licence,
     )
-
-
-# -- files that are not there ------------------------------------------------------------------------------------------
-
-
-def need(params: VisionParams, folder: Path, names: Sequence[str], about: str) -> None:
-    """Make sure of files, by fetching them if the user wants that.
-
-    Args:
-        params: of the data set.
-        folder: that they belong into, below `params.root`.
-        names: of files, or of folders.
-        about: says of what version or form they must be.
-
-    Raises:
-        DataError: some are missing, and are not to be fetched, or cannot be.
-    """
-    missing = _missing(folder, names)
-    if not missing:
-        return
-    if not params.download:
-        below = folder.relative_to(params.root)
-        holder = f"the folder that holds {below}" if below.parts else "their folder"
-        raise DataError(
-            f"data set {params.name}: put {', '.join(missing)} ({about}) into {folder.resolve()}, or set data.root to "
-            f"{holder}, or data.download: true to fetch them"
-        )
-    try:
-        _FETCH[params.name](params.root)
-    except UNFETCHED as error:
-        raise DataError(
-            f"data set {params.name}: {', '.join(missing)} cannot be fetched into {folder.resolve()} ({error!r}); "
-            f"put them there ({about})"
-        ) from error
-    if missing := _missing(folder, names):
-        raise DataError(
-            f"data set {params.name}: {', '.join(missing)} did not come with what was fetched into "
-            f"{Path(params.root).resolve()}; put them into {folder.resolve()} ({about})"
-        )
-
-
-def _missing(folder: Path, names: Sequence[str]) -> list[str]:
-    return [name for name in names if not (folder / name).exists()]
-
-
-def _fetch(source: str, **arguments: Any) -> Callable[[str], None]:
-    """Return what lets torchvision fetch a set; it compares the files with their authors' MD5 sums."""
-
-    def fetch(root: str) -> None:
-        from torchvision import datasets
-
-        getattr(datasets, source)(root, download=True, **arguments)
-
-    return fetch
-
-
-def _fetch_cifar10(root: str) -> None:
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    download_and_extract_archive(CIFAR10_URL, root, md5=CIFAR10_MD5)
-
-
-def _fetch_svhn(root: str) -> None:
-    for split in ("train", "test"):
-        _fetch("SVHN", split=split)(root)
-
-
-_FETCH: dict[str, Callable[[str], None]] = {
-    "mnist": _fetch("MNIST"),
-    "fashion_mnist": _fetch("FashionMNIST"),
-    "kmnist": _fetch("KMNIST"),
-    "cifar10": _fetch_cifar10,
-    "svhn": _fetch_svhn,
-    "celeba": _fetch("CelebA"),
-}
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
@@ -213,14 +131,10 @@ def _cifar_part(params: VisionParams, folder: Path, names: Sequence[str]) -> Par
 
 def _mat_part(params: VisionParams, path: Path) -> Part:
     """Read MATLAB's X [32, 32, 3, n] and y [n, 1], where 10 stands for the digit 0."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        content = loadmat(path, variable_names=("X", "y"))
-        images, labels = np.asarray(content["X"]), np.asarray(content["y"])
-    except (*UNREADABLE, MatReadError) as error:
-        raise _broken(params, path, repr(error)) from error
+        images, labels = mat_file.read(path, ("X", "y"))
+    except (OSError, ValueError) as error:
+        raise _broken(params, path, str(error)) from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):  # noqa: PLR2004 - rank
         raise _broken(params, path, f"X must be uint8 [32, 32, 3, n], but is {images.dtype} {list(images.shape)}")
     if labels.dtype.kind not in "iu":

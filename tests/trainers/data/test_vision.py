@@ -259,6 +259,16 @@ def test_a_file_of_svhn_with_other_content_is_named(tmp_path, content, rule):
         load(VisionParams(name="svhn", root=str(tmp_path)))
 
 
+def test_a_file_of_svhn_on_which_its_reader_dies_is_named(tmp_path):
+    write_svhn(tmp_path, compressed=False)
+    path = tmp_path / SVHN_FILES[0]
+    content = bytearray(path.read_bytes())
+    content[185] ^= 1  # of the type of the first array's name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{SVHN_FILES[0]} cannot be read: its reader died of signal"):
+        load(VisionParams(name="svhn", root=str(tmp_path)))
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("kept", [0, 60, 200, 5000])
 def test_a_file_of_svhn_that_is_cut_short_is_named(tmp_path, compressed, kept):
