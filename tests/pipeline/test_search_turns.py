@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from pipeline.config import HalvingConfig, RetryConfig
@@ -9,7 +11,19 @@ from pipeline.ledger import Ledger
 from tests.fakes import journal
 from tests.fakes.journal import ENVIRONMENT
 from tests.fakes.scripted_executor import Course
-from tests.fakes.search_bench import MortalStore, answers, book, config, courses, drive, executor, states, stop_after
+from tests.fakes.search_bench import (
+    Defaults,
+    MortalStore,
+    answers,
+    book,
+    config,
+    courses,
+    drive,
+    executor,
+    states,
+    stop_after,
+)
+from trainers.errors import ConfigError
 
 
 @pytest.fixture
@@ -116,3 +130,25 @@ def test_a_resting_worker_of_a_node_that_died_is_given_no_trial(store):
     assert drive(store, search, fake)
     assert states(store) == ["completed"] * 8
     assert [loss.cause for trial in book(store).trials.values() for loss in trial.losses] == ["node_lost"]
+
+
+@dataclass
+class Impossible(Defaults):
+    """Asks, from its second trial on, for what no configuration accepts."""
+
+    def ask(self, number, trials):
+        params = super().ask(number, trials)
+        return params if number == 0 else params | {"optim.lr_d": -1.0}
+
+
+def test_an_asker_that_wants_what_cannot_be_trained_ends_the_search_and_loses_nothing(store):
+    search = config(trials=3, workers=1)
+    with pytest.raises(ConfigError) as caught:
+        drive(store, search, executor(store, search, courses()), asker=Impossible(search))
+    told = str(caught.value)
+    assert told.startswith("space 'classic' asks for what cannot be trained (")
+    assert "optim.lr_d=-1.0" in told
+    assert "greater than 0" in told
+    assert states(store) == ["completed"]
+    assert drive(store, search, executor(store, search, courses()))  # with another space, say
+    assert states(store) == ["completed"] * 3
