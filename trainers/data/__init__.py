@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,12 +103,13 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256, in hex, of the bytes of train, held_out and their labels, in this order."""
+        """Return the SHA-256, in hex, of train, held_out and their labels: of each its shape as JSON, and its bytes."""
         if self.known is not None:
             return self.known
         parts = (self.train, self.held_out, self.train_labels, self.held_out_labels)
         digest = hashlib.sha256()
         for part in parts:
+            digest.update(json.dumps(None if part is None else part.shape).encode())
             if part is not None:
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()

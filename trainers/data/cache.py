@@ -27,7 +27,7 @@ from trainers.data import Dataset
 from trainers.errors import DataError
 from trainers.params.data import CachedParams
 
-VERSION = 2  # of how images are decoded, and of these files: another one is another cache
+VERSION = 3  # of how images are decoded, and of these files: another one is another cache
 PARTS = ("train", "held_out")
 ABOUT = "about.json"
 ELSEWHERE = {"cache", "root", "download"}  # parameters that say where; `root` counts as the folder that it means

@@ -17,10 +17,15 @@ def parts(**changes):
     return Dataset(**({"name": "own", "metric": "frechet", "licence": "none"} | given | changes))
 
 
-def test_digest_is_the_sha256_of_the_parts_in_order():
+def test_digest_is_the_sha256_of_the_parts_with_their_shapes_in_order():
     data = parts()
-    blocks = (data.train, data.held_out, data.train_labels, data.held_out_labels)
-    assert data.digest == hashlib.sha256(b"".join(block.tobytes() for block in blocks)).hexdigest()
+    images, labels = data.train.tobytes(), data.train_labels.tobytes()
+    half = images[: len(images) // 2], labels[: len(labels) // 2]
+    content = b"[4, 1, 8, 8]%b[2, 1, 8, 8]%b[4]%b[2]%b" % (images, half[0], labels, half[1])
+    assert data.digest == hashlib.sha256(content).hexdigest()
+    assert parts(train_labels=None).digest != parts(held_out_labels=None).digest
+    wide = {part: getattr(data, part).reshape(-1, 1, 4, 16) for part in ("train", "held_out")}
+    assert parts(**wide).digest != data.digest
     assert data.digest != parts(held_out_labels=np.array([1, 0])).digest
     strided = np.repeat(data.train, 2, axis=0)[::2]
     assert not strided.flags.c_contiguous

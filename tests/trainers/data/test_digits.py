@@ -8,7 +8,7 @@ from trainers.data import load
 from trainers.data.digits import held_out_mask
 from trainers.registry import Params
 
-DIGEST = "8669af9f9de5ca6fb41b6863726698bd979ec6f2e02bce5528fc9e6c5a7e3545"
+DIGEST = "0e91048ae56d52bc47acaf8ca1b98f3c84e0bb1ce8a05f35305beb8eb8d9057c"
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from trainers.data.mixtures import ring
 from trainers.registry import Params
 
 DIGESTS = {
-    "ring8": "13ee7f5fea9ddc738b4e5bac9376439f552a518923e79c05df4c4e7f157ebbd3",
-    "grid25": "5060680bad417489b5f20875f9b445b35ce250a4c2a4d4d502c0de7eefba436e",
+    "ring8": "116df205f68c5d1190390714c64b2cd08be0b5c0d40cf733c9e303e1b18e1c03",
+    "grid25": "157aab2a941d45e0eb19317f276e968ee59e7a2b1d9f1cd308bc05ad2b0b29b7",
 }
 
 
