@@ -4,14 +4,14 @@ The paper tries every combination of 2 to 5 layers in G and in D, 400 to 3,200 u
 GAN also the learning rates 0.01, 0.001 and 0.0001 and two optimizers, Adam and SGD. EBGAN has Adam with 0.001. Here the
 search samples from the grid, and what differs is that
 
-* one depth and one width are those of both players (the widths are those of either), and D has no dropout, since the
-  network mlp has no keys for it; its depth and width are those of the encoder and of the decoder of EBGAN's D;
+* D has no dropout, since the network mlp has no key for it; D's depth and width are those of the encoder and of the
+  decoder of EBGAN's D;
 * the optimizer is Adam, and a GAN's learning rate is shared: `optim.lr_g` follows `optim.lr_d` unless it is set;
 * norms, activations and initial weights are those that the user sets for the network;
 * steps, and the number of samples that are scored, are the user's;
 * the margin is the objective's own: the paper's 10 is a norm (see `EbganParams`).
 
-The paper names no default: here it is the smallest depth and G's smallest width, with 0.001.
+The paper names no default: here it is the smallest of each depth and width, with 0.001.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ LAYERS = (2, 3, 4, 5)
 UNITS_G, UNITS_D = (400, 800, 1600, 3200), (128, 256, 512, 1024)
 GRID: tuple[Dim, ...] = (
     Choice("network.depth", LAYERS),
-    Choice("network.width", tuple(sorted(UNITS_G + UNITS_D))),
+    Choice("network.depth_d", LAYERS),
+    Choice("network.width", UNITS_G),
+    Choice("network.width_d", UNITS_D),
 )
-DEFAULT = {"network.depth": 2, "network.width": 400}
+DEFAULT = {"network.depth": 2, "network.depth_d": 2, "network.width": 400, "network.width_d": 128}
 FIXED: dict[str, Any] = {
     "network": "mlp", "optim.name": "adam", "penalty": "none", "clip": None, "n_critic": 1, "ema": 0.0,
 }  # fmt: skip

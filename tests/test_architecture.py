@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("trainers", "search_spaces", "pipeline")
 MAX_FILE_LINES, MAX_BODY_LINES = 300, 40
+MAX_OBJECTIVE_LINES = 60
 
 # From the lowest room to the highest. A module imports only from rows above its own, or, where that makes no cycle,
 # from its own row. `*` stands for the variants of a kind: a new one is a new file, and no new row here.
@@ -290,6 +291,12 @@ def test_a_file_can_be_read_at_one_sitting(path: Path) -> None:
     functions = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     lines = {f"{node.name}:{node.lineno}": int(node.end_lineno or 0) - node.body[0].lineno + 1 for node in functions}
     assert {name: count for name, count in lines.items() if count > MAX_BODY_LINES} == {}
+
+
+def test_an_objective_is_a_file_of_60_lines() -> None:
+    sizes = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "trainers/objectives").glob("[a-z]*.py")}
+    assert {name: size for name, size in sizes.items() if size > MAX_OBJECTIVE_LINES} == {}
+    assert len(sizes) > 10
 
 
 @pytest.mark.parametrize("path", _files(), ids=_short)

@@ -23,6 +23,7 @@ IMAGE_DIMS = 3
 POINT_DIMS = 1
 CHANNELS = 4  # that a picture can have, at most
 SHOWN_SIZE = 48  # pixels that a sample's side is enlarged to, at least
+PLANE = 2  # dimensions
 FAINT, CIRCLE = 160, 9  # grey of what is no sample, and radius of the circles around true modes in pixels
 
 
@@ -47,11 +48,11 @@ def to_uint8(images: Floats) -> npt.NDArray[np.uint8]:
 
 
 def centres_of(config: TrainConfig) -> npt.NDArray[np.float64] | None:
-    """Return where a Gaussian mixture has its modes, [k, 2], for a picture of its samples; None for other data."""
+    """Return where a Gaussian mixture in the plane has its modes, [k, 2], for a picture; None for other data."""
     if find("data", config.data.name).samples != "a Gaussian mixture":
         return None  # which is known without loading it
     modes = data.load(config.data).modes
-    return None if modes is None else modes.centres
+    return None if modes is None or modes.centres.shape[1] != PLANE else modes.centres
 
 
 def write_png(samples: npt.NDArray[np.generic], path: Path, centres: npt.NDArray[np.float64] | None = None) -> bool:

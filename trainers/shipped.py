@@ -235,7 +235,7 @@ DATA = (
         "gaussian_1200d",
         "10 Gaussians in 1,200 dimensions, after VEEGAN",
         "trainers.data.points:make_gaussian_1200d",
-        samples="points",
+        samples="a Gaussian mixture",
     ),
     Row("dirac", "all mass at 0 in one dimension", "trainers.data.points:make_dirac", samples="points"),
 )

@@ -145,7 +145,8 @@ def test_the_notes_have_the_four_parameters_and_nothing_else():
 
 def test_the_ebgan_grid_is_that_of_zhao_et_al():
     ebgan, gan = find_space("ebgan_grid").branches
-    grid = {"network.depth": (2, 3, 4, 5), "network.width": (128, 256, 400, 512, 800, 1024, 1600, 3200)}
+    layers = {"network.depth": (2, 3, 4, 5), "network.depth_d": (2, 3, 4, 5)}
+    grid = layers | {"network.width": (400, 800, 1600, 3200), "network.width_d": (128, 256, 512, 1024)}
     assert ranges(ebgan) == grid
     assert ranges(gan) == grid | {LR_KEY: (0.01, 0.001, 0.0001)}
     assert (ebgan.fixed[LR_KEY], ebgan.fixed["optim.lr_g"]) == (1e-3, 1e-3)

@@ -126,7 +126,8 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {  # of a kind and a variant: ano
         "vae": {"beta": 0.5, "sigma": 0.25},
     },
     "network": {
-        "mlp": RANDOM | {"init": ("normal", "orthogonal"), "width": 5, "depth": 3, "activation": ("relu", "tanh")}
+        "mlp": RANDOM | {"init": ("normal", "orthogonal"), "width": 5, "depth": 3, "width_d": 5, "depth_d": 3}
+        | {"activation": ("relu", "tanh")}
         | {"norm_g": ("batch", "layer"), "norm_d": ("batch", "layer", "spectral"), "noise_std": 0.5}
         | {"dropout_at_sampling": True},
         "dcgan": RANDOM | {"init": ("he", "orthogonal"), "features": 3, "activation": ("relu", "tanh")}

@@ -85,6 +85,14 @@ def test_width_and_depth_are_those_of_the_hidden_layers(depth):
         assert sizes[:-1] == [7] * depth
 
 
+def test_ds_own_width_and_depth_are_those_of_its_layers_and_of_its_decoder():
+    params = MlpParams(width=7, depth=1, width_d=5, depth_d=2)
+    built = networks.load(params)
+    players = built.generator(LATENT, (2,)), built.discriminator((2,), 1), built.decoder(3, (2,))
+    found = [[m.out_features for m in player.modules() if isinstance(m, nn.Linear)] for player in players]
+    assert found == [[7, 2], [5, 5, 1], [5, 5, 2]]
+
+
 def test_features_are_the_channels_next_to_the_image():
     generator, discriminator = pair(DcganParams(features=6), (3, 32, 32))
     assert (discriminator[0].out_channels, generator[-2].in_channels) == (6, 6)

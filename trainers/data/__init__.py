@@ -19,19 +19,23 @@ CHECKED = 2**22  # numbers that are looked at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Modes:
-    """An isotropic Gaussian mixture with equal weights.
+    """A Gaussian mixture with equal weights, isotropic in its first axes and of no extent along the others.
 
     Attributes:
-        centres: float64 [k, 2], the components' means.
-        std: standard deviation of every component along each axis.
+        centres: float64 [k, d], the components' means.
+        std: standard deviation of every component along each of the first axes.
+        axes: how many these are; None: all d.
     """
 
     centres: NDArray[np.float64]
     std: float
+    axes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.centres.ndim != 2 or self.centres.shape[1] != 2 or len(self.centres) == 0:  # noqa: PLR2004 - a plane
-            raise DataError(f"a mixture's centres must have the shape [k, 2], but got {list(self.centres.shape)}")
+        if self.centres.ndim != 2 or self.centres.size == 0:  # noqa: PLR2004 - a row for each
+            raise DataError(f"a mixture's centres must have the shape [k, d], but got {list(self.centres.shape)}")
+        if not 1 <= (self.axes or 1) <= self.centres.shape[1]:
+            raise DataError(f"a mixture in {self.centres.shape[1]} dimensions cannot have axes={self.axes}")
         if not np.isfinite(self.centres).all() or not 0 < self.std < np.inf:
             raise DataError(f"a mixture's centres must be finite and its std positive, but got std={self.std}")
 

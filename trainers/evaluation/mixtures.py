@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trainers.data import Dataset, Modes
@@ -13,24 +14,40 @@ from trainers.errors import DataError
 from trainers.evaluation import Evaluator, Metric
 from trainers.registry import Params
 
-RADIUS = 3.0  # standard deviations within which a sample is of high quality (Srivastava et al. 2017)
-LOW_QUALITY = math.exp(-(RADIUS**2) / 2)  # of the truth: a Rayleigh variable beyond the radius, 1.11 % in the plane
+LOW_QUALITY = math.exp(-(3**2) / 2)  # of the truth in the plane: 1.11 % of a Gaussian are beyond 3 std of its mean
+BISECTIONS = 100  # to the last bit
 
 
 def nearest_mode(samples: NDArray[Any], modes: Modes) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return each sample's nearest mode [n] and the distance to it [n]; a sample that is not finite is at infinity.
 
     Args:
-        samples: [n, 2].
+        samples: [n, d].
         modes: the mixture.
     """
     x = np.asarray(samples, dtype=np.float64)
     finite: NDArray[np.bool_] = np.all(np.isfinite(x), axis=1)
-    offsets = np.where(finite[:, None], x, 0)[:, None] - modes.centres
+    x = np.where(finite[:, None], x, 0)
     with np.errstate(over="ignore"):  # a distance beyond float64 is infinite, which is what it means here
-        distances = np.hypot(offsets[..., 0], offsets[..., 1])
+        distances = np.stack([np.hypot.reduce(x - centre, axis=1) for centre in modes.centres], axis=1)
     nearest = distances.argmin(axis=1)
     return nearest.astype(np.int64), np.where(finite, distances.min(axis=1), np.inf)
+
+
+def radius(modes: Modes) -> float:
+    """Return how far from its mode a sample of high quality may be: 3 std in the plane (Srivastava et al. 2017).
+
+    With other numbers of axes it is what has as many true samples within, 98.89 %: a quantile of the chi distribution.
+    """
+    half = torch.tensor((modes.axes or modes.centres.shape[1]) / 2, dtype=torch.float64)
+    low, high = torch.zeros_like(half), 10 * half + 50  # of half a squared distance
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if torch.special.gammaincc(half, middle) > LOW_QUALITY:
+            low = middle
+        else:
+            high = middle
+    return modes.std * math.sqrt(2 * float(high))
 
 
 def kl(counts: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
@@ -49,22 +66,21 @@ def mixture_scores(samples: NDArray[Any], modes: Modes) -> dict[str, float]:
     """Return how well samples cover a mixture; always finite.
 
     Args:
-        samples: [n, 2] with n >= 1; one that is not finite is of low quality and near no mode.
+        samples: [n, d] with n >= 1; one that is not finite is of low quality and near no mode.
         modes: the mixture of k Gaussians, which lie much further apart than 3 std.
 
     Returns:
         mixture_kl: KL of the samples from the truth over k + 1 outcomes: of high quality and nearest to mode i, which
             the truth gives (1 - exp(-9/2)) / k, or of low quality, exp(-9/2). In nats, in [0, 4.5]; 0 is the truth (n
             true samples have about k / 2n).
-        modes: number of modes that are nearest to at least one sample of high quality, which is within 3 std of its
-            nearest mode (Srivastava et al. 2017).
+        modes: number of modes that are nearest to at least one sample of high quality, which is within `radius` of it.
         high_quality: share of such samples; the truth has 0.9889, so that more of them is no better.
         reverse_kl: KL from uniform of the histogram of all samples by nearest mode, whatever their quality (the
             convention of Liu et al. 2020, self-conditioned GAN); in [0, log k].
     """
     k = len(modes.centres)
     nearest, distances = nearest_mode(samples, modes)
-    high = distances <= RADIUS * modes.std
+    high = distances <= radius(modes)
     by_mode = np.bincount(nearest[high], minlength=k)
     truth = np.append(np.full(k, (1 - LOW_QUALITY) / k), LOW_QUALITY)
     assigned = np.bincount(nearest[np.isfinite(distances)], minlength=k)

@@ -44,7 +44,9 @@ def nearest(images: NDArray[Any], known: NDArray[Any]) -> tuple[NDArray[np.int64
     return torch.cat(found).numpy(), torch.cat(squares).sqrt().numpy()
 
 
-def stacked_scores(stacks: NDArray[Any], digits: NDArray[Any], labels: NDArray[np.int64]) -> dict[str, float]:
+def stacked_scores(
+    stacks: NDArray[Any], digits: NDArray[Any], labels: NDArray[np.int64], unseen: NDArray[Any]
+) -> dict[str, float]:
     """Return how evenly stacks cover the modes; all NaN if a number is not finite.
 
     A stack's mode is the number that its three digits make; a digit is what the nearest known one is, in pixels. So
@@ -54,17 +56,21 @@ def stacked_scores(stacks: NDArray[Any], digits: NDArray[Any], labels: NDArray[n
         stacks: [n, 3, height, width].
         digits: [m, 1, height, width], the known ones.
         labels: int64 [m], theirs, in [0, 10).
+        unseen: [k, 1, height, width], digits that nothing was trained on.
 
     Returns:
         stacked_modes: KL of the histogram of modes from uniform, in nats, in [0, log 1000]; n even ones have about
             999 / 2n once n is well above 1,000.
         modes: number of modes that at least one stack has.
         total_variation: half the sum of absolute differences of the histogram from uniform, in [0, 0.999].
-        distance: mean Euclidean distance of a channel from its nearest digit.
+        distance: mean Euclidean distance of a channel from its nearest unseen digit: one of the training set has none
+            from itself, however few of them a generator repeats.
     """
     if not np.isfinite(stacks).all():
         return dict.fromkeys(("stacked_modes", "modes", "total_variation", "distance"), float("nan"))
-    index, distances = nearest(stacks.reshape(-1, *digits.shape[1:]), digits)
+    channels = stacks.reshape(-1, *digits.shape[1:])
+    index, _ = nearest(channels, digits)
+    _, distances = nearest(channels, unseen)
     modes = labels[index].reshape(-1, CHANNELS) @ (CLASSES ** np.arange(CHANNELS - 1, -1, -1))
     counts = np.bincount(modes, minlength=NUM_MODES)
     even = np.full(NUM_MODES, 1 / NUM_MODES)
@@ -84,5 +90,5 @@ def _evaluator(dataset: Dataset, _extractor: bytes | None) -> Evaluator:
             f"choose metrics: [{dataset.metric}]"
         )
     assert digits.train_labels is not None  # noqa: S101 - the digits have labels
-    score = partial(stacked_scores, digits=digits.train, labels=digits.train_labels)
+    score = partial(stacked_scores, digits=digits.train, labels=digits.train_labels, unseen=digits.held_out)
     return Evaluator(metric="stacked_modes", shape=dataset.shape, score=score)

@@ -34,17 +34,23 @@ def _generator(params: MlpParams, latent: int, shape: tuple[int, ...]) -> nn.Mod
 
 def _discriminator(params: MlpParams, shape: tuple[int, ...], outputs: int) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
-    size = math.prod(shape)
-    for place in range(params.depth):
+    size, (width, depth) = math.prod(shape), _size_of_d(params)
+    for place in range(depth):
         norm = params.norm_d if place else "none"
-        layer = nn.Linear(size, params.width, bias=norm != "batch")  # a batch norm takes a bias away again
-        layers += [layer, *flat_norm(norm, params.width), activation(params.activation)]
-        size = params.width
+        layer = nn.Linear(size, width, bias=norm != "batch")  # a batch norm takes a bias away again
+        layers += [layer, *flat_norm(norm, width), activation(params.activation)]
+        size = width
     return spectrally(nn.Sequential(*layers, nn.Linear(size, outputs)), params.norm_d)
 
 
 def _decoder(params: MlpParams, code: int, shape: tuple[int, ...]) -> nn.Module:
-    return spectrally(_generator(as_decoder(params), code, shape), params.norm_d)
+    width, depth = _size_of_d(params)
+    own = as_decoder(params).model_copy(update={"width": width, "depth": depth})
+    return spectrally(_generator(own, code, shape), params.norm_d)
+
+
+def _size_of_d(params: MlpParams) -> tuple[int, int]:
+    return params.width_d or params.width, params.depth_d or params.depth
 
 
 def make(params: MlpParams) -> Networks:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-# In a code's squared norm, so that a code of zeros has no direction instead of a NaN.
-EPSILON = 1e-12
+EPSILON = 1e-12  # in a code's squared norm, so that a code of zeros has no direction instead of a NaN
 
 
 def as_real(energy: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
@@ -33,10 +32,9 @@ def pulling_away(code: Float[Tensor, "batch code"]) -> Float[Tensor, ""]:
 
     It is 0 for a batch of one sample.
     """
-    unit = code * (code.square().sum(1, keepdim=True) + EPSILON).rsqrt()
-    cosines = unit @ unit.T
-    n = len(code)
-    return (cosines.square().sum() - cosines.diagonal().square().sum()) / max(1, n * (n - 1))
+    unit, n = code * (code.square().sum(1, keepdim=True) + EPSILON).rsqrt(), len(code)
+    squares = (unit @ unit.T).square()
+    return (squares.sum() - squares.diagonal().sum()) / max(1, n * (n - 1))
 
 
 def make(params: EbganParams) -> Objective:

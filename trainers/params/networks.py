@@ -31,11 +31,13 @@ class NetworkParams(Params):
 
 
 class MlpParams(NetworkParams):
-    """Hidden layers of G and of D: how many, how wide; norms are never in G's last and in D's first layer."""
+    """Hidden layers: how many, how wide; as in G, so in D unless given. No norm in G's last and D's first layer."""
 
     name: Literal["mlp"] = "mlp"
     width: int = Field(256, ge=1, le=16384)
     depth: int = Field(2, ge=1, le=64)
+    width_d: int | None = Field(None, ge=1, le=16384)
+    depth_d: int | None = Field(None, ge=1, le=64)
     activation: Activation = "leaky_relu"
     norm_g: FlatNorm = "none"
     norm_d: FlatNorm | Literal["spectral"] = "none"

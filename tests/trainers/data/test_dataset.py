@@ -52,12 +52,18 @@ def test_a_part_that_breaks_a_rule_is_refused_by_name(changes, message):
 
 
 @pytest.mark.parametrize(
-    ("centres", "std"),
-    [(np.zeros((0, 2)), 1), (np.zeros((3, 3)), 1), (np.zeros((3, 2)), 0), (np.full((1, 2), np.inf), 1)],
+    ("centres", "std", "axes"),
+    [
+        (np.zeros((0, 2)), 1, None),
+        (np.zeros(3), 1, None),
+        (np.zeros((3, 2)), 0, None),
+        (np.full((1, 2), np.inf), 1, None),
+        (np.zeros((3, 2)), 1, 3),
+    ],
 )
-def test_a_mixture_that_is_none_is_refused(centres, std):
+def test_a_mixture_that_is_none_is_refused(centres, std, axes):
     with pytest.raises(DataError, match="mixture"):
-        Modes(centres=centres, std=std)
+        Modes(centres=centres, std=std, axes=axes)
 
 
 def test_a_data_set_is_loaded_once_a_process():

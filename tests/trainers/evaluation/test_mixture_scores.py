@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import chi
 
-from trainers.data import Modes
+from trainers.data import Modes, load
 from trainers.data.mixtures import grid, ring
-from trainers.evaluation.mixtures import LOW_QUALITY, mixture_scores, nearest_mode
+from trainers.evaluation.mixtures import LOW_QUALITY, mixture_scores, nearest_mode, radius
+from trainers.registry import Params
 
 PAIR = Modes(centres=np.array([[0.0, 0.0], [10.0, 0.0]]), std=1.0)
 
@@ -24,6 +26,25 @@ def test_nearest_mode_and_its_distance():
     index, distance = nearest_mode(np.array([[3.0, 4.0], [9.0, 0.0], [np.nan, 0.0], [np.inf, 0.0]]), PAIR)
     assert index[:2].tolist() == [0, 1]
     assert distance.tolist() == [5.0, 1.0, math.inf, math.inf]
+
+
+@pytest.mark.parametrize(("axes", "expected"), [(1, 2.5392), (2, 3.0), (700, 28.0778)])
+def test_true_samples_are_within_the_radius_as_often_in_any_number_of_dimensions(axes, expected):
+    modes = Modes(centres=np.zeros((1, 900)), std=2.0, axes=axes)
+    assert radius(modes) == pytest.approx(2 * expected, abs=1e-3)
+    assert radius(modes) == pytest.approx(2 * chi.ppf(1 - LOW_QUALITY, axes), rel=1e-9)
+
+
+def test_modes_that_ten_gaussians_lose_are_seen_and_so_is_what_lies_beside_their_axes():
+    data = load(Params(name="gaussian_1200d"))
+    whole = mixture_scores(data.held_out, data.modes)
+    assert (whole["modes"], whole["high_quality"]) == (10, pytest.approx(1 - LOW_QUALITY, abs=6 * 0.0024))
+    half = mixture_scores(data.held_out[data.held_out_labels < 5], data.modes)
+    assert half["modes"] == 5
+    assert half["mixture_kl"] == pytest.approx(math.log(2), abs=0.05)
+    beside = data.held_out.copy()
+    beside[:, 700:] = 1
+    assert mixture_scores(beside, data.modes)["high_quality"] == 0
 
 
 def test_scores_by_hand():

@@ -9,7 +9,7 @@ from scipy.stats import wasserstein_distance
 from trainers.config import TrainConfig
 from trainers.data import Dataset, load
 from trainers.evaluation import baseline, make_evaluator
-from trainers.evaluation.sliced import directions, sorted_projections, wasserstein_1
+from trainers.evaluation.sliced import MOST, directions, sorted_projections, wasserstein_1
 from trainers.registry import Params
 
 numbers = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=12)
@@ -96,6 +96,15 @@ def test_the_reference_is_the_held_out_part():
         evaluator.scores(data.train[:500])["sliced_wasserstein"]
         < evaluator.scores(2 * data.train[:500])["sliced_wasserstein"]
     )
+
+
+def test_of_very_many_held_out_samples_one_in_so_many_stands_for_all():
+    points = np.random.default_rng(3).standard_normal((MOST + 7, 2)).astype(np.float32)
+    data = Dataset(name="many", train=points[:10], held_out=points, metric="sliced_wasserstein", licence="ours")
+    config = TrainConfig(data="swiss_roll", metrics=("sliced_wasserstein",))
+    found = make_evaluator(config, data, None)
+    assert found.scores(points[::2]) == {"sliced_wasserstein": 0}
+    assert 0 < found.scores(points)["sliced_wasserstein"] < 0.02
 
 
 @pytest.mark.parametrize("name", ["digits", "ring8", "stacked_digits"])

@@ -50,12 +50,15 @@ def test_more_images_than_are_compared_at_a_time_keep_their_order():
 
 def test_scores_by_hand(digits, evaluator):
     """Four stacks of three modes, of shares 1/2, 1/4 and 1/4."""
-    scores = evaluator.scores(stack(digits, 123, 123, 321, 7))
+    stacks = stack(digits, 123, 123, 321, 7)
+    scores = evaluator.scores(stacks)
+    apart = np.linalg.norm(stacks.reshape(12, 1, 64) - digits.held_out.reshape(1, -1, 64), axis=2)
+    distance = apart.min(axis=1).mean()
     assert scores == {
         "stacked_modes": pytest.approx(0.5 * math.log(500) + 0.5 * math.log(250)),
         "modes": 3.0,
         "total_variation": pytest.approx(1 - 3 / 1000),
-        "distance": pytest.approx(0, abs=1e-6),
+        "distance": pytest.approx(distance),
     }
     assert next(iter(scores)) == evaluator.metric == "stacked_modes"
 
@@ -76,7 +79,12 @@ def test_held_out_stacks_are_told_apart_by_the_train_digits(evaluator):
     expected = np.bincount(data.held_out_labels, minlength=1000)
     assert scores["modes"] == pytest.approx((expected > 0).sum(), abs=30)
     assert scores["stacked_modes"] == pytest.approx(999 / (2 * len(data.held_out)), rel=0.25)
-    assert 0.5 < scores["distance"] < 3
+    assert scores["distance"] == 0  # from themselves
+
+
+def test_a_digit_that_was_trained_on_has_its_distance_from_those_that_were_not(digits, evaluator):
+    repeated = stack(digits, *[555] * 50)
+    assert 0.5 < evaluator.scores(repeated)["distance"] < 3.5
 
 
 def test_noise_has_modes_but_is_far_from_every_digit(evaluator):
@@ -101,6 +109,8 @@ def test_labels_follow_the_digit_and_not_its_place(digits):
     """Known digits in another order, with their labels, make the same scores."""
     stacks = stack(digits, 17, 903, 903)
     order = np.random.default_rng(0).permutation(len(digits.train))
-    assert stacked_scores(stacks, digits.train[order], digits.train_labels[order]) == pytest.approx(
-        stacked_scores(stacks, digits.train, digits.train_labels)
+    scores, again = (
+        stacked_scores(stacks, digits.train[rows], digits.train_labels[rows], digits.held_out)
+        for rows in (slice(None), order)
     )
+    assert again == pytest.approx(scores)

@@ -42,7 +42,7 @@ RESAMPLINGS = [
     {"downsample": "average"},
 ]
 OWN = {
-    "mlp": [*ACTIVATIONS, *FLAT_NORMS, {"width": 5}, {"depth": 2}],
+    "mlp": [*ACTIVATIONS, *FLAT_NORMS, {"width": 5}, {"depth": 2}, {"width_d": 5}, {"depth_d": 2}],
     "dcgan": [*ACTIVATIONS, *IMAGE_NORMS, *RESAMPLINGS, {"features": 3}],
     "resnet": [*IMAGE_NORMS, {"features": 3}],
     "pacgan": [{"width_g": 5}, {"width_d": 5}, {"pieces": 2}],

@@ -30,7 +30,7 @@ KEY = torch.tensor(17)
 TAKES_AWAY = (_BatchNorm, nn.InstanceNorm2d)  # a bias before it
 IN_BOTH = {"activation", "init", "features", "width", "depth"}
 IN_G = {"norm_g", "upsample", "split_latent", "noise", "noise_std", "dropout", "dropout_at_sampling", "width_g"}
-IN_D = {"norm_d", "downsample", "width_d", "pieces"}
+IN_D = {"norm_d", "downsample", "width_d", "depth_d", "pieces"}
 
 
 def label(value):

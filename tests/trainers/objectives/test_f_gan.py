@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainers.objectives.losses import DIVERGENCES, P, Q, jsd, kl, make, on_both, slope_at
-from trainers.objectives.f_gan import BOUNDS
+from trainers.objectives.divergences import BOUNDS
 
 F = {
     "kl": lambda u: u * np.log(u),
