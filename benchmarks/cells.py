@@ -40,7 +40,7 @@ PENALTIES: dict[str, Fixed] = {
     "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
 }
 CONVOLUTIONAL = ("dcgan", "resnet")
-PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics
+PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics; the others have no norm (Mescheder 2018)
 QUICK: Fixed = {"optim.lr_d": 1e-3, "optim.lr_g": 1e-3}
 SLOW: Fixed = {"optim.lr_d": 2e-4, "optim.lr_g": 2e-4}  # as DCGAN and SNGAN are trained (Radford 2016; Miyato 2018)
 POINTS: dict[str, Fixed] = {
@@ -50,7 +50,7 @@ POINTS: dict[str, Fixed] = {
 IMAGES: dict[str, Fixed] = {
     "mlp": {"network.name": "mlp", "network.width": 64, **QUICK},
     "dcgan": {"network.name": "dcgan", "network.features": 16, **SLOW},
-    "resnet": {"network.name": "resnet", "network.features": 8, **SLOW},
+    "resnet": {"network.name": "resnet", "network.features": 8, "network.init": "orthogonal", **SLOW},
     "pacgan": {"network.name": "pacgan", "network.width_g": 64, "network.width_d": 32, **QUICK},
 }
 # What the data ask for: an auto-encoder's code must be narrower than a sample, and a decoder as sharp as a mode.
@@ -58,6 +58,7 @@ OF_POINTS: dict[str, Fixed] = {
     "ebgan": {"objective.code": 2},
     "began": {"objective.code": 2, "objective.lambda_k": 1e-2},
     "vae": {"objective.sigma": 0.1},
+    **{f"f_gan_{name}": SLOW for name in DIVERGENCES},  # most of whose conjugates are exponentials
 }
 OF_IMAGES: dict[str, Fixed] = {
     "ebgan": {"objective.code": 16},
@@ -77,9 +78,9 @@ OWN: dict[str, Fixed] = {
 
 def _cell(objective: str, penalty: str, network: str, networks: Mapping[str, Fixed], asked: Fixed) -> Space:
     chosen, own = (OBJECTIVES | WITHOUT_D)[objective], OF_BOTH.get((objective, network), {})
-    fixed = {**chosen, **asked, **networks[network], **own, **PENALTIES[penalty]}
+    fixed = {**chosen, **networks[network], **asked, **own, **PENALTIES[penalty]}
     if network in CONVOLUTIONAL and penalty != "spectral" and objective not in WITHOUT_D:
-        fixed["network.norm_d"] = "batch" if penalty in PLAIN_D else "layer"
+        fixed["network.norm_d"] = "batch" if penalty in PLAIN_D else "none"
     return _space(f"{objective}+{penalty}+{network}", fixed)
 
 
