@@ -40,7 +40,7 @@ PENALTIES: dict[str, Fixed] = {
     "dragan": {"penalty.name": "dragan", "penalty.lambda": 1.0, "clip": None},
 }
 CONVOLUTIONAL = ("dcgan", "resnet")
-PLAIN_D = ("none", "clip", "l2")  # whose D may have batch statistics; the others have no norm (Mescheder 2018)
+PLAIN_D = ("none", "clip", "l2")  # whose D has batch statistics; that of the others has no norm (Mescheder 2018)
 QUICK: Fixed = {"optim.lr_d": 1e-3, "optim.lr_g": 1e-3}
 SLOW: Fixed = {"optim.lr_d": 2e-4, "optim.lr_g": 2e-4}  # as DCGAN and SNGAN are trained (Radford 2016; Miyato 2018)
 POINTS: dict[str, Fixed] = {
