@@ -4,8 +4,9 @@ Each cell is a trial of 2,000 steps of a study, on ring8 and on digits, with one
 cell has improved if its score after the last step is lower than that of the same generator before the first one. What
 is written is what came out. The setting is ours: Adam without momentum, as in WGAN-GP's and SNGAN's ResNets; what is
 set for one alone was chosen by training some cells that the literature calls stable, among them all that had not
-improved in a first run, before this one. On ring8 the score is the sliced Wasserstein distance, since mixture_kl is the same for
-every generator without samples within three standard deviations of a mode, whether it has found the ring or not.
+improved in a first run, before this one. On ring8 the score is the sliced Wasserstein distance, since mixture_kl is the
+same for every generator without samples within three standard deviations of a mode, whether it has found the ring or
+not.
 """
 
 from __future__ import annotations
