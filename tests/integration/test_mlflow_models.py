@@ -18,7 +18,7 @@ from pipeline import registry
 from pipeline.book import Book
 from pipeline.mlflow_store import MlflowTracker
 from pipeline.models import draw
-from pipeline.records import TrialState
+from pipeline.records import TrialRecord, TrialState
 from pipeline.store import DiskStore
 from tests.fakes import shown
 from tests.fakes.tracked import MARKS, mlflow_store, models_of, records_of, runs_of, show_all  # noqa: F401
@@ -153,3 +153,24 @@ def test_a_registered_model_draws_what_its_trial_draws(store):
     assert not np.allclose(draw("models:/gan/1", tracker.tracking_uri, 7, seed=4), drawn[:7])
     with pytest.raises(UserError, match="models:/nobody@champion cannot be loaded"):
         draw("models:/nobody@champion", tracker.tracking_uri, 1, seed=0)
+
+
+def test_a_generator_that_draws_numbers_of_its_own_draws_the_same_ones_as_a_model(store):
+    random = {"noise": "additive", "dropout": 0.5, "dropout_at_sampling": True}
+    config = shown.CONFIG.model_copy(update={"network": shown.CONFIG.network.model_copy(update=random)})
+    records = [
+        record.model_copy(update={"spec": record.spec.model_copy(update={"config": config})})
+        if isinstance(record, TrialRecord)
+        else record
+        for record in records_of(store, TrialState.COMPLETED)
+    ]
+    book, tracker = shown.book_of(records), MlflowTracker(None, store, "digits")
+    show_all(tracker, book)
+    uri = f"models:/{tracker.log_generator(book, book.trials[0])}"
+    weights = store.get(book.trials[0].best.result.generator)
+    generator = load_generator(config, shown.SHAPE, weights)
+    for n in (1, 7, 501):
+        expected = sample(generator, config, n, seed=3)
+        np.testing.assert_allclose(draw(uri, tracker.tracking_uri, n, seed=3), expected, atol=1e-6)
+    plain = sample(load_generator(shown.CONFIG, shown.SHAPE, weights), shown.CONFIG, 7, seed=3)
+    assert not np.allclose(plain, expected[:7])
