@@ -14,19 +14,22 @@ from __future__ import annotations
 import argparse
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks.cells import OWN, SPACES, stable
 from pipeline import config
 from pipeline.book import Book, Trial
 from pipeline.launch import Driver, launch
+from pipeline.place import Place, Study, open_study
 from pipeline.records import TrialState
-from pipeline.store import open_store
 from trainers import data
 from trainers.evaluation import make_evaluator
+from trainers.history_file import from_bytes
 from trainers.loop import Training
 
 METRICS = {"ring8": "sliced_wasserstein", "digits": "frechet"}
@@ -36,10 +39,14 @@ SETTING = (
     f"steps={STEPS}", "segment_steps=500", "halving.enabled=false", "batch_size=64", "latent.size=16",
     "optim.beta1=0", "optim.beta2=0.9", "evaluation.samples=1000",
 )  # fmt: skip
+HEAD = ("objective", "penalty", "network", "untrained", "best", "last", "improved", "state", "called stable by")
+SHOWN = ("d_loss", "g_loss", "logit_real", "logit_fake", "grad_norm_d", "grad_norm_g")
+HEAD_OF_FAILED = ("cell", "what became of it", *SHOWN, "called stable by")
+FAILED = "Signals are medians over the last segment that was trained; docs/matrix.md says what they tell."
 
 
-def search(name: str, store: Path, trials: int | None, workers: int) -> Book:
-    """Train the cells of a data set that are not trained yet, and return the study."""
+def search(name: str, store: Path, trials: int | None, workers: int) -> None:
+    """Train the cells of a data set that are not trained yet."""
     space = SPACES[name]
     options = {
         "store": str(store),
@@ -49,30 +56,68 @@ def search(name: str, store: Path, trials: int | None, workers: int) -> Book:
         "trials": trials or len(space.branches),
         "workers": workers,
     }
-    return launch(config.load(None, (*SETTING, f"metrics=[{METRICS[name]}]"), options), Driver(say=print)).book
+    launch(config.load(None, (*SETTING, f"metrics=[{METRICS[name]}]"), options), Driver(say=print))
 
 
-def row(trial: Trial, before: float, metric: str) -> list[str]:
-    """Return a cell's row: its parts, its scores, what became of it."""
-    cell = str(trial.spec.params["space"])
-    scores = [score for segment in trial.segments if (score := segment.result.scores.get(metric)) is not None]
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What became of a cell.
+
+    Attributes:
+        name: objective, penalty and network, with + between them.
+        before: score of the untrained generator.
+        scores: after each segment that has one.
+        state: how its trial ended, and why where it did not come to its end.
+        completed: whether it came to its end.
+        signals: median over its last segment, by name.
+    """
+
+    name: str
+    before: float
+    scores: tuple[float, ...]
+    state: str
+    completed: bool
+    signals: Mapping[str, float]
+
+    @property
+    def source(self) -> str | None:
+        """Who in the literature calls the cell stable, or None."""
+        return stable(self.name)
+
+    @property
+    def improved(self) -> bool:
+        """Whether the trained generator is better than the untrained one."""
+        return self.completed and self.scores[-1] < self.before
+
+
+def cell(trial: Trial, before: float, metric: str, history: pa.Table) -> Cell:
+    """Return what became of a trial's cell, given its score untrained and its last segment's history."""
     state = trial.state.value
     if trial.state is not TrialState.COMPLETED:
-        event = next((e for s in trial.segments for e in s.result.events if e.action == "stop"), None)
-        reason = trial.decision.reason if trial.decision is not None else ""
+        event = next((e for s in trial.segments if (e := s.result.stopping) is not None), None)
+        reason = trial.decision.reason if trial.decision is not None else "not ended yet"
         state += f": {event.kind} at step {event.step}" if event is not None else f": {reason}"
-    shown = [f"{score:.3g}" for score in (before, min(scores), scores[-1])] if scores else [f"{before:.3g}", "", ""]
-    improved = "yes" if trial.state is TrialState.COMPLETED and scores[-1] < before else "no"
-    return [*cell.split("+"), *shown, improved, state, stable(cell) or ""]
+    values = {name: history[name].drop_null().to_numpy() for name in SHOWN if name in history.column_names}
+    return Cell(
+        name=str(trial.spec.params["space"]),
+        before=before,
+        scores=tuple(s.result.scores[metric] for s in trial.segments if metric in s.result.scores),
+        state=state,
+        completed=trial.state is TrialState.COMPLETED,
+        signals={name: float(np.median(found)) for name, found in values.items() if len(found)},
+    )
 
 
-def rows(book: Book, extractor: bytes | None) -> list[list[str]]:
-    """Return the rows of a study's cells."""
+def cells(study: Study, extractor: bytes | None) -> list[Cell]:
+    """Return a study's cells."""
+    metric = study.book.begun.metric
     found = []
-    for trial in book.trials.values():
-        untrained = Training(trial.spec.config, extractor).scores()
-        found.append(row(trial, untrained.get(book.begun.metric, float("inf")), book.begun.metric))
-    return sorted(found)
+    for trial in study.book.trials.values():
+        before = Training(trial.spec.config, extractor).scores().get(metric, float("inf"))
+        last = trial.segments[-1:]
+        history = from_bytes(study.store.get(last[0].result.history)) if last else pa.table({})
+        found.append(cell(trial, before, metric, history))
+    return sorted(found, key=lambda cell: cell.name)
 
 
 def gaussian(book: Book, extractor: bytes | None) -> float:
@@ -87,37 +132,50 @@ def gaussian(book: Book, extractor: bytes | None) -> float:
     return scores[book.begun.metric]
 
 
-def _extractor(book: Book, store: Path) -> bytes | None:
-    return None if book.begun.extractor is None else open_store(str(store)).get(book.begun.extractor)
-
-
-def page(tables: Mapping[str, tuple[list[list[str]], float]]) -> str:
-    """Return the page of each data set's rows, and of the score that a Gaussian has there."""
-    head = ["objective", "penalty", "network", "untrained", "best", "last", "improved", "state", "called stable by"]
+def page(tables: Mapping[str, tuple[list[Cell], float]]) -> str:
+    """Return the page of each data set's cells, and of the score that a Gaussian has there."""
     lines = ["# Every objective with every penalty and every network", "", "Generated by `make matrix`."]
     lines += [" ".join((__doc__ or "").split("\n\n", 1)[1].split()), ""]
     lines += ["Setting: " + ", ".join(f"`{item}`" for item in SETTING) + f"; {platform.machine()}.", ""]
     lines += [f"Of one objective or network alone: {_own()}.", ""]
-    for name, (cells, reference) in tables.items():
-        lines += [f"## {name}", "", f"{_summary(cells, reference)}", ""]
-        lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        lines += ["| " + " | ".join(cell) + " |" for cell in cells]
-        lines += [""]
+    for name, (found, reference) in tables.items():
+        failed = [cell for cell in found if not cell.improved]
+        lines += [f"## {name}", "", _summary(found, reference), "", *_table(HEAD, map(_row, found))]
+        lines += [f"### {name}: cells that failed", "", FAILED, "", *_table(HEAD_OF_FAILED, map(_evidence, failed))]
     return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [" | ".join(head), " | ".join(["---"] * len(head)), *(" | ".join(row) for row in rows)]
+    return [*(f"| {line} |" for line in lines), ""]
+
+
+def _row(cell: Cell) -> list[str]:
+    scores = (cell.before, min(cell.scores), cell.scores[-1]) if cell.scores else (cell.before,)
+    shown = [f"{score:.3g}" for score in scores] + [""] * (3 - len(scores))
+    return [*cell.name.split("+"), *shown, "yes" if cell.improved else "no", cell.state, cell.source or ""]
+
+
+def _evidence(cell: Cell) -> list[str]:
+    became = cell.state
+    if cell.completed:
+        became = "worse at the end than before" if min(cell.scores) < cell.before else "never better than untrained"
+    signals = [f"{cell.signals[name]:.3g}" if name in cell.signals else "" for name in SHOWN]
+    return [cell.name.replace("+", ", "), became, *signals, cell.source or ""]
 
 
 def _own() -> str:
     return "; ".join(f"{of} " + ", ".join(f"`{k}={v}`" for k, v in fixed.items()) for of, fixed in OWN.items())
 
 
-def _summary(cells: list[list[str]], reference: float) -> str:
-    states = Counter(cell[7].split(":")[0] for cell in cells)
-    known = [cell for cell in cells if cell[8]]
-    good = sum(cell[6] == "yes" for cell in known)
-    below = sum(cell[6] == "yes" and float(cell[5]) < reference for cell in known)
+def _summary(found: Sequence[Cell], reference: float) -> str:
+    states = Counter(cell.state.split(":")[0] for cell in found)
+    known = [cell for cell in found if cell.source]
+    good = [cell for cell in known if cell.improved]
+    below = [cell for cell in good if cell.scores[-1] < reference]
     return (
-        f"{len(cells)} cells: {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}. Of {len(known)} that "
-        f"the literature calls stable, {good} improved over the untrained generator, and {below} ended below "
+        f"{len(found)} cells: {', '.join(f'{n} {state}' for state, n in sorted(states.items()))}. Of {len(known)} that "
+        f"the literature calls stable, {len(good)} improved over the untrained generator, and {len(below)} ended below "
         f"{reference:.3g}, the score of a Gaussian with the data's mean and covariance."
     )
 
@@ -130,12 +188,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", nargs="+", choices=list(SPACES), default=list(SPACES))
     parser.add_argument("--out", type=Path, default=TARGET)
+    parser.add_argument("--page", action="store_true", help="train nothing: write what is trained so far")
     chosen = parser.parse_args()
     tables = {}
     for name in chosen.data:
-        book = search(name, chosen.store, chosen.trials, chosen.workers)
-        extractor = _extractor(book, chosen.store)
-        tables[name] = rows(book, extractor), gaussian(book, extractor)
+        if not chosen.page:
+            search(name, chosen.store, chosen.trials, chosen.workers)
+        study = open_study(Place(store=str(chosen.store), study=f"matrix-{name}"))
+        digest = study.book.begun.extractor
+        extractor = None if digest is None else study.store.get(digest)
+        tables[name] = cells(study, extractor), gaussian(study.book, extractor)
     chosen.out.write_text(page(tables))
     print(chosen.out)
 

@@ -6,10 +6,11 @@ import math
 from itertools import combinations
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from benchmarks import cells
-from benchmarks.matrix import SETTING, page, row
+from benchmarks.matrix import SETTING, Cell, cell, page
 from pipeline.book import Trial
 from pipeline.config import load, train_config
 from pipeline.records import TrialState
@@ -117,27 +118,48 @@ def ended(state: TrialState, *scores: float, **result: Any) -> Trial:
     return found
 
 
+HISTORY = pa.table({"step": [1, 2, 3], "d_loss": [0.5, 3.0, 0.25], "grad_norm_g": pa.array([None, 7.0, None])})
+
+
+def of(trial: Trial, history: pa.Table = HISTORY) -> Cell:
+    """What became of a trial whose generator scored 5 before training."""
+    return cell(trial, 5.0, "frechet", history)
+
+
 @pytest.mark.parametrize(("scores", "improved"), [((3.0, 2.0), "yes"), ((1.0, 6.0), "no"), ((3.0, 5.0), "no")])
 def test_a_cell_has_improved_if_its_last_score_is_below_that_of_the_untrained_generator(scores, improved):
-    found = row(ended(TrialState.COMPLETED, *scores), 5.0, "frechet")
-    shown = ["5", f"{min(scores):.3g}", f"{scores[-1]:.3g}"]
-    assert found == ["hinge", "spectral", "mlp", *shown, improved, "completed", "Miyato 2018"]
+    found = of(ended(TrialState.COMPLETED, *scores))
+    row = (
+        f"| hinge | spectral | mlp | 5 | {min(scores):.3g} | {scores[-1]:.3g} | {improved} | completed | Miyato 2018 |"
+    )
+    assert row in page({"ring8": ([found], 2.0)})
 
 
 def test_a_cell_that_failed_has_not_improved_and_says_why():
     event = Event(kind="exploding_gradient", step=665, severity=0.5, action="stop")
-    found = row(ended(TrialState.DIVERGED, 1.0, events=(event,)), 5.0, "frechet")
-    assert found[6:] == ["no", "diverged: exploding_gradient at step 665", "Miyato 2018"]
-    assert row(ended(TrialState.FAILED), 5.0, "frechet")[3:] == ["5", "", "", "no", "failed: because", "Miyato 2018"]
+    found = of(ended(TrialState.DIVERGED, 1.0, events=(event,)))
+    without = of(ended(TrialState.FAILED), pa.table({}))
+    assert not found.improved
+    assert not without.improved
+    text = page({"ring8": ([found, without], 2.0)})
+    assert "| 5 | 1 | 1 | no | diverged: exploding_gradient at step 665 | Miyato 2018 |" in text
+    assert "| 5 |  |  | no | failed: because | Miyato 2018 |" in text
+    evidence = text.partition("cells that failed")[2]
+    assert "| hinge, spectral, mlp | diverged: exploding_gradient at step 665 | 0.5 |  |  |  |  | 7 | Miyat" in evidence
+    assert "| hinge, spectral, mlp | failed: because |  |  |  |  |  |  | Miyato 2018 |" in evidence
+
+
+@pytest.mark.parametrize(
+    ("scores", "became"), [((3.0, 6.0), "worse at the end than before"), ((6.0, 7.0), "never better than untrained")]
+)
+def test_a_cell_that_came_to_its_end_and_did_not_improve_says_when_it_was_lost(scores, became):
+    text = page({"ring8": ([of(ended(TrialState.COMPLETED, *scores))], 2.0)})
+    assert f"| hinge, spectral, mlp | {became} | 0.5 " in text.partition("cells that failed")[2]
 
 
 def test_the_page_counts_what_the_literature_calls_stable():
-    cells = [
-        row(ended(TrialState.COMPLETED, 3.0), 5.0, "frechet"),
-        row(ended(TrialState.COMPLETED, 0.5), 5.0, "frechet"),
-        row(ended(TrialState.COMPLETED, 6.0), 5.0, "frechet"),
-    ]
-    text = page({"ring8": (cells, 2.0)})
+    found = [of(ended(TrialState.COMPLETED, score)) for score in (3.0, 0.5, 6.0)]
+    text = page({"ring8": (found, 2.0)})
     assert (
         "3 cells: 3 completed. Of 3 that the literature calls stable, 2 improved over the untrained generator, " in text
     )
