@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci long lint format faults soak matrix gpu-check clean
+.PHONY: search test ci long lint format faults soak matrix causes gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -46,6 +46,10 @@ soak: $(READY)
 # Trains every objective with every penalty and every network; ended, it goes on where it was.
 matrix: $(READY)
 	$(BIN)/python -m benchmarks.matrix
+
+# Trains what failed there again, with one change each.
+causes: $(READY)
+	$(BIN)/python -m benchmarks.causes
 
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu_check

@@ -128,7 +128,9 @@ STABLE: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("relativistic",), ("none",), "Jolicoeur-Martineau 2018"),
     (("relativistic",), ("r1_r2",), "Huang 2024"),
     (tuple(f"f_gan_{name}" for name in NOWOZIN), ("none",), "Nowozin 2016"),
-    (("ebgan", "began", "vae"), ("none",), "Zhao 2017; Berthelot 2017; Kingma and Welling 2014"),
+    (("ebgan",), ("none",), "Zhao 2017"),
+    (("began",), ("none",), "Berthelot 2017"),
+    (("vae",), ("none",), "Kingma and Welling 2014"),
 )
 
 

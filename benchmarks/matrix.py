@@ -28,6 +28,7 @@ from pipeline.launch import Driver, launch
 from pipeline.place import Place, Study, open_study
 from pipeline.records import TrialState
 from trainers import data
+from trainers.config import TrainConfig
 from trainers.evaluation import make_evaluator
 from trainers.history_file import from_bytes
 from trainers.loop import Training
@@ -43,6 +44,7 @@ HEAD = ("objective", "penalty", "network", "untrained", "best", "last", "improve
 SHOWN = ("d_loss", "g_loss", "logit_real", "logit_fake", "grad_norm_d", "grad_norm_g")
 HEAD_OF_FAILED = ("cell", "what became of it", *SHOWN, "called stable by")
 FAILED = "Signals are medians over the last segment that was trained; docs/matrix.md says what they tell."
+STORE = Path("build/matrix")
 
 
 def search(name: str, store: Path, trials: int | None, workers: int) -> None:
@@ -70,6 +72,7 @@ class Cell:
         state: how its trial ended, and why where it did not come to its end.
         completed: whether it came to its end.
         signals: median over its last segment, by name.
+        config: what was trained.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Cell:
     state: str
     completed: bool
     signals: Mapping[str, float]
+    config: TrainConfig
 
     @property
     def source(self) -> str | None:
@@ -105,7 +109,15 @@ def cell(trial: Trial, before: float, metric: str, history: pa.Table) -> Cell:
         state=state,
         completed=trial.state is TrialState.COMPLETED,
         signals={name: float(np.median(found)) for name, found in values.items() if len(found)},
+        config=trial.spec.config,
     )
+
+
+def studied(name: str, store: Path) -> tuple[Study, bytes | None]:
+    """Return a data set's study, and the extractor that it scores with."""
+    study = open_study(Place(store=str(store), study=f"matrix-{name}"))
+    digest = study.book.begun.extractor
+    return study, None if digest is None else study.store.get(digest)
 
 
 def cells(study: Study, extractor: bytes | None) -> list[Cell]:
@@ -140,12 +152,13 @@ def page(tables: Mapping[str, tuple[list[Cell], float]]) -> str:
     lines += [f"Of one objective or network alone: {_own()}.", ""]
     for name, (found, reference) in tables.items():
         failed = [cell for cell in found if not cell.improved]
-        lines += [f"## {name}", "", _summary(found, reference), "", *_table(HEAD, map(_row, found))]
-        lines += [f"### {name}: cells that failed", "", FAILED, "", *_table(HEAD_OF_FAILED, map(_evidence, failed))]
+        lines += [f"## {name}", "", _summary(found, reference), "", *table(HEAD, map(_row, found))]
+        lines += [f"### {name}: cells that failed", "", FAILED, "", *table(HEAD_OF_FAILED, map(_evidence, failed))]
     return "\n".join(lines)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, and an empty one."""
     lines = [" | ".join(head), " | ".join(["---"] * len(head)), *(" | ".join(row) for row in rows)]
     return [*(f"| {line} |" for line in lines), ""]
 
@@ -183,7 +196,7 @@ def _summary(found: Sequence[Cell], reference: float) -> str:
 def main() -> None:
     """Train, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", type=Path, default=Path("build/matrix"), help="where the studies are")
+    parser.add_argument("--store", type=Path, default=STORE, help="where the studies are")
     parser.add_argument("--trials", type=int, help="cells of each data set [all]")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", nargs="+", choices=list(SPACES), default=list(SPACES))
@@ -194,9 +207,7 @@ def main() -> None:
     for name in chosen.data:
         if not chosen.page:
             search(name, chosen.store, chosen.trials, chosen.workers)
-        study = open_study(Place(store=str(chosen.store), study=f"matrix-{name}"))
-        digest = study.book.begun.extractor
-        extractor = None if digest is None else study.store.get(digest)
+        study, extractor = studied(name, chosen.store)
         tables[name] = cells(study, extractor), gaussian(study.book, extractor)
     chosen.out.write_text(page(tables))
     print(chosen.out)
