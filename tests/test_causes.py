@@ -9,7 +9,7 @@ from pipeline.config import vary_training
 from pipeline.records import TrialState
 from tests.test_cells import ended, of, training
 
-SMALL = ("steps=20", "segment_steps=10", "evaluation.samples=64", "metrics=[]")
+SMALL = ("steps=20", "segment_steps=10", "evaluation.samples=64", "metrics=[sliced_wasserstein]")
 
 
 def test_each_change_is_one_change_and_gives_a_training():
