@@ -1,5 +1,6 @@
 """Every objective trains, and what it keeps from step to step is resumed to the same bits."""
 
+import copy
 import math
 
 import numpy as np
@@ -9,10 +10,12 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from tests.fakes.trainings import DCGAN, bits, column, game_of, run, state_of, tiny
 from tests.trainers.objectives.losses import MORE, NAMES, label
+from trainers.data import load as load_data
 from trainers.errors import ConfigError
 from trainers.networks.batch import has_batch_norm
 from trainers.networks.initial import WEIGHTED
 from trainers.networks.stochastic import layers
+from trainers.state import restore
 
 CASES = [{"name": name} for name in NAMES]
 CASES += [case for case in MORE if case.get("generator") != "strict" or case["divergence"] in ("kl", "neyman")]
@@ -78,6 +81,28 @@ def test_pre_training_is_on_real_samples_alone_and_g_waits():
     assert loss[:10] == real[:10]
     assert loss[10:] != real[10:]
     assert real[9] < real[0]
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+def test_pre_trained_on_real_data_alone_d_reconstructs_held_out_data_better_than_untrained(network):
+    config = config_of(
+        {"name": "ebgan", "pretrain": 200, "code": 16},
+        data="digits", network=network, batch_size=64, steps=200, segment_steps=200, optim={"lr_d": 1e-3},
+    )  # fmt: skip
+    (segment,) = run(config)
+    assert column([segment], "g_loss") == [None] * 200
+    game = game_of(config)
+    held_out = torch.tensor(load_data(config.data).held_out)
+    mean = torch.tensor(load_data(config.data).train).mean(0)
+
+    def energy() -> float:
+        with torch.no_grad():
+            return game.networks["discriminator"].eval()(held_out).mean().item()
+
+    untrained = energy()
+    restore(game, copy.deepcopy(game.networks["generator"]), state_of(segment))
+    assert energy() < 0.5 * untrained
+    assert energy() < 0.9 * (held_out - mean).square().mean().item()  # what needs no code at all
 
 
 def test_the_pulling_away_term_is_part_of_gs_loss():
