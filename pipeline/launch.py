@@ -68,7 +68,8 @@ def ray_executor(store: Store, config: SearchConfig, driver: Driver) -> Executor
     """Start the workers as Ray actors; see `RayExecutor`."""
     from pipeline.ray_executor import RayExecutor
 
-    driver.say(f"starting {config.workers} workers on {driver.address or 'this machine'}")
+    several = "s" if config.workers > 1 else ""
+    driver.say(f"starting {config.workers} worker{several} on {driver.address or 'this machine'}")
     return RayExecutor(
         store.uri,
         config.workers,
