@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.records import Cause, LossRecord, SegmentResult, TrialSpec
@@ -157,7 +158,7 @@ def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
     except GansearchError:
         raise
     except Exception as error:
-        return Loss(cause=cause_of(error), detail=sentence(error), traceback=_story(error))
+        return Loss(cause=cause_of(error), detail=f"{sentence(error)}{_where(error)}", traceback=_story(error))
 
 
 def cause_of(error: BaseException) -> Cause:
@@ -176,6 +177,13 @@ def cause_of(error: BaseException) -> Cause:
         return "user_error"
     found = (cause for cause, signs in _SIGNS if re.search(signs, text))
     return next(found, "worker_lost" if "AcceleratorError" in names else "user_error")
+
+
+def _where(error: Exception) -> str:
+    """Return the line that raised it, in the code that called a library rather than in the library."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def _story(error: Exception) -> str:

@@ -6,7 +6,7 @@ written as a name, or as a mapping with `name` and that variant's parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
@@ -32,9 +32,24 @@ def _variant(kind: Kind, base: type[Params] = Params) -> BeforeValidator:
         if not issubclass(params, base):
             rule = f"its parameters must be a subclass of {base.__module__}.{base.__name__}"
             raise ValueError(f"{given['name']!r} is not {article(kind)}: {rule}")
-        return params.model_validate(dict(given))
+        return _kept(params.model_validate(dict(given)))
 
     return BeforeValidator(resolve)
+
+
+def _kept(params: Params) -> Params:
+    """Refuse parameters, such as a default of another type, that would not come back the same from a journal."""
+    for field in type(params).model_fields:
+        try:
+            params.model_dump_json(include={field})
+        except ValueError as error:  # pydantic's own kind of it
+            raise ValueError(f"must have parameters that JSON can hold, but {field} is none: {error}") from error
+    back = params.model_validate_json(params.model_dump_json())
+    for field in type(params).model_fields:
+        value, read = getattr(params, field), getattr(back, field)
+        if value != read or isinstance(value, Set):  # whose order in JSON is another in each process
+            raise ValueError(f"must have parameters that JSON keeps, but {field}={value!r} is read as {read!r}")
+    return params
 
 
 DataParams = Annotated[SerializeAsAny[Params], _variant("data")]

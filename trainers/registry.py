@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 import traceback
 from collections.abc import Callable, Collection
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args
@@ -195,9 +197,13 @@ def module_of(name: str) -> str | None:
 
 
 def imported(what: str, load: Callable[[], Any]) -> Any:
-    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a NotImportable with `what`."""
+    """Return what `load` imports; whatever its modules raise, a SystemExit too, is a NotImportable with `what`.
+
+    What they print goes to stderr: stdout is for the one document that a command prints.
+    """
     try:
-        return load()
+        with redirect_stdout(sys.stderr):
+            return load()
     except (Exception, SystemExit) as error:
         raise NotImportable(f"{what} cannot be imported: {_why(error)}") from error
 

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tests.fakes.trainings import tiny
 from trainers import networks
 from trainers.errors import ConfigError
+from trainers.loop import train
 from trainers.networks.initial import initialise
 from trainers.params.networks import DcganParams, MlpParams, PacganParams, ResnetParams
 
@@ -164,3 +166,44 @@ def test_every_layer_has_numbers_of_its_own():
     first, second = generator[0].weight, generator[2].weight
     assert first.shape == second.shape
     assert not torch.equal(first, second)
+
+
+ODD = "tests.fakes.odd_variants"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("WIDE_G", r"its generator must turn \[2, 3\] into \[2, 2\], but gives \[2, 7\]"),
+        ("ONE_NUMBER_G", r"its generator must turn \[2, 3\] into \[2, 2\], but gives \[2, 1\]"),
+        ("THREE_D", r"its discriminator must turn \[2, 2\] into \[2, 1\], but gives \[2, 3\]"),
+        ("FLAT_D", r"its discriminator must turn \[2, 2\] into \[2, 1\], but gives \[2\]"),
+        ("NO_MODULE", "its discriminator must be a torch.nn.Module, but is None"),
+        ("NO_INIT", "init must be one of he, normal, orthogonal, but is 'glorot'"),
+        ("NO_NETWORKS", r"must make Networks, but made \(1, 2\)"),
+    ],
+)
+def test_a_network_of_another_shape_is_refused_before_a_step_is_trained(name, why):
+    with pytest.raises(ConfigError, match=f"network {ODD}:{name}.*{why}"):
+        next(train(tiny(network=f"{ODD}:{name}")))
+    next(train(tiny(network=f"{ODD}:FINE")))
+
+
+def test_a_decoder_of_another_shape_is_refused():
+    with pytest.raises(ConfigError, match=r"its decoder must turn \[2, 3\] into \[2, 2\], but gives \[2, 1\]"):
+        next(train(tiny(network=f"{ODD}:WIDE_DECODER", objective={"name": "ebgan", "code": 3})))
+
+
+def test_trying_a_network_takes_no_statistics_and_no_random_numbers():
+    torch.manual_seed(3)
+    wanted = MlpParams(width=8, norm_g="batch", norm_d="batch", dropout=0.5, dropout_at_sampling=True)
+    made = networks.find("network", "mlp").load_make()(wanted)
+    plain = [made.generator(LATENT, (2,)), made.discriminator((2,), 1)]
+    drawn = torch.get_rng_state()
+    torch.manual_seed(3)
+    tried = networks.load(wanted)
+    for ours, theirs in zip([tried.generator(LATENT, (2,)), tried.discriminator((2,), 1)], plain, strict=True):
+        assert ours.training
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+    assert torch.equal(torch.get_rng_state(), drawn)

@@ -254,3 +254,18 @@ def test_an_environment_survives_json():
         device="cpu", cpu="x86_64 AVX2", python="3", torch="2", numpy="2", threads=1, deterministic=True
     )
     assert Environment.model_validate_json(environment.model_dump_json()) == environment
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("NoNumber", "temperature"),
+        ("NotANumber", "temperature"),
+        ("NoJson", "must have parameters that JSON can hold, but temperature is none: "),
+        ("Bent", r"must have parameters that JSON keeps, but temperature=\(1, 2\) is read as \[1, 2\]"),
+        ("Unordered", "must have parameters that JSON keeps, but temperature="),
+    ],
+)
+def test_parameters_that_a_journal_would_not_give_back_are_refused(name, why):
+    with pytest.raises(ValidationError, match=why):
+        TrainConfig.model_validate({"objective": f"tests.fakes.odd_variants:{name}V"})

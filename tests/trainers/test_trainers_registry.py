@@ -96,6 +96,14 @@ def test_a_module_that_does_not_import_is_told_with_the_line_that_is_wrong(sourc
     assert str(error.value) == f"data 'broken_import:IT' cannot be imported: {told}"
 
 
+def test_what_a_module_prints_stays_out_of_stdout(tmp_path, monkeypatch, capsys):
+    (tmp_path / "talks.py").write_text("print('loaded')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="has no attribute"):
+        find("data", "talks:IT")
+    assert capsys.readouterr() == ("", "loaded\n")
+
+
 def test_parameters_that_do_not_import_are_told(tmp_path, monkeypatch):
     (tmp_path / "broken_params.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)

@@ -27,7 +27,7 @@ from trainers.data import Dataset
 from trainers.errors import DataError
 from trainers.params.data import CachedParams
 
-VERSION = 3  # of how images are decoded, and of these files: another one is another cache
+VERSION = 4  # of how images are decoded, and of these files: another one is another cache
 PARTS = ("train", "held_out")
 ABOUT = "about.json"
 ELSEWHERE = {"cache", "root", "download"}  # parameters that say where; `root` counts as the folder that it means
@@ -62,6 +62,7 @@ class _About(BaseModel):
 
     labelled: bool
     digest: str | None = Field(pattern="^[0-9a-f]{64}$")
+    times: dict[str, int] = Field(default_factory=dict)  # nanoseconds, of each file's last change
 
 
 def dataset(
@@ -71,7 +72,7 @@ def dataset(
 
     The files' names, sizes and times of change name the cache, so that a change to any of them is seen. float32 takes
     four bytes where the images took one; pages are shared by all processes, and read when they are needed: the range
-    and the digest of all of them are looked at by the process that decodes.
+    and the digest of all of them are looked at by the process that decodes, and again where a file was changed since.
 
     Args:
         params: of the data set; its `cache` says where.
@@ -90,7 +91,15 @@ def dataset(
         with _alone(params, home, entry.name):
             if not entry.is_dir():
                 _fill(params, entry, find(), opened)
-    return opened(entry, _about(params, entry))
+    about = _about(params, entry)
+    if about.times != _times(entry):  # copied, or written to since: then all of it is read again
+        try:
+            found = opened(entry, about.model_copy(update={"digest": None})).digest
+        except DataError as error:
+            raise _damaged(params, entry, str(error)) from error
+        if found != about.digest:
+            raise _damaged(params, entry, "its numbers are not those that were written")
+    return opened(entry, about)
 
 
 def _opened(params: CachedParams, folder: Path, about: _About, *, metric: str, licence: str) -> Dataset:
@@ -143,7 +152,9 @@ def _key(params: CachedParams, files: Iterable[Path]) -> str:
         try:
             about = path.stat()
         except OSError as error:
-            raise DataError(f"data set {params.name}: {path.resolve()} is missing ({error.strerror})") from error
+            raise DataError(f"data set {params.name}: {path.absolute()} is missing ({error.strerror})") from error
+        if not stat.S_ISREG(about.st_mode):
+            raise DataError(f"data set {params.name}: {path.absolute()} is no file that can be read; remove it")
         times = [about.st_mtime_ns, about.st_ctime_ns]  # unpacking may set the first to what it was, never the second
         digest.update(json.dumps([str(path.absolute()), about.st_size, times]).encode())
     return f"{params.name}-{digest.hexdigest()}"
@@ -178,7 +189,8 @@ def _fill(params: CachedParams, entry: Path, images: Images, opened: Callable[[P
         draft.mkdir()
         labelled = _write(draft, images)
         digest = opened(draft, _About(labelled=labelled, digest=None)).digest
-        (draft / ABOUT).write_text(_About(labelled=labelled, digest=digest).model_dump_json(), "ascii")
+        about = _About(labelled=labelled, digest=digest, times=_times(draft))
+        (draft / ABOUT).write_text(about.model_dump_json(), "ascii")
         _sync(draft / ABOUT)
         _sync(draft)
         draft.rename(entry)
@@ -213,6 +225,10 @@ def _write(folder: Path, images: Images) -> bool:
             np.save(folder / f"{part}_labels.npy", np.concatenate(labels)[mask], allow_pickle=False)
             _sync(folder / f"{part}_labels.npy")
     return bool(labels)
+
+
+def _times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.npy"))}
 
 
 def _header(file: IO[bytes], shape: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ from trainers.errors import DataError
 from trainers.params.data import ParquetParams
 
 CLASSES = 2**16  # at most; more are no classes, but numbers of the rows
+UNREADABLE = (pa.ArrowException, OSError, ValueError)  # what Arrow raises of damaged files; the last of damaged text
 Block = tuple[NDArray[np.uint8], NDArray[np.int64] | None]
 
 
@@ -62,13 +63,13 @@ def _shares(name: str, rows: int) -> NDArray[np.float64]:
 def _opened(params: ParquetParams, shard: Path) -> pq.ParquetFile:
     try:
         opened = pq.ParquetFile(shard, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
+        names = opened.schema_arrow.names
+    except UNREADABLE as error:
         raise _unreadable(params, shard, error) from error
-    names = opened.schema_arrow.names
     for key, column in (("column", params.column), ("label", params.label)):
-        if column is not None and column not in names:
+        if column is not None and names.count(column) != 1:
             raise DataError(
-                f"data set {params.name}: {shard.resolve()} must have the column data.{key}={column}, "
+                f"data set {params.name}: {shard.resolve()} must have the column data.{key}={column} once, "
                 f"but has {', '.join(names)}"
             )
     return opened
@@ -76,14 +77,18 @@ def _opened(params: ParquetParams, shard: Path) -> pq.ParquetFile:
 
 def _blocks(params: ParquetParams, shard: Path) -> Iterator[Block]:
     columns = [column for column in (params.column, params.label) if column is not None]
-    row = 0
+    row, opened = 0, _opened(params, shard)
+    told = opened.metadata.num_rows  # by which the rows were dealt out
     try:
-        for batch in _opened(params, shard).iter_batches(batch_size=cache.BLOCK, columns=columns):
+        for batch in opened.iter_batches(batch_size=cache.BLOCK, columns=columns):
             rows = _Rows(params, shard, row, batch)
-            yield rows.pixels(), rows.labels()
             row += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+            if row <= told:
+                yield rows.pixels(), rows.labels()
+    except UNREADABLE as error:
         raise _unreadable(params, shard, error) from error
+    if row != told:
+        raise _unreadable(params, shard, ValueError(f"it says that it has {told} rows, but holds {row}"))
 
 
 def _unreadable(params: ParquetParams, shard: Path, error: Exception) -> DataError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MODES = {1: "L", 3: "RGB"}
 DEEP = 257  # 16 bits of grey to 8
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error)
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError, struct.error)
 ORIENTATION = 0x0112  # the tag of EXIF 2.3, table 4, that says which way is up
 UNCLEAR = ("I", "F")  # numbers of no known range
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data import Dataset, mat_file
-from trainers.data.cache import scaled
+from trainers.data.cache import LEAST, scaled
 from trainers.data.fetching import CIFAR10_URL, need
 from trainers.errors import DataError
 from trainers.params.data import VisionParams
@@ -58,6 +58,10 @@ def make_svhn(params: VisionParams) -> Dataset:
 
 
 def _dataset(params: VisionParams, train: Part, held_out: Part, licence: str) -> Dataset:
+    sizes = len(train[0]), len(held_out[0])
+    if min(sizes) < LEAST:
+        what = f"both parts must hold {LEAST} images, but hold {sizes[0]} and {sizes[1]}; put the whole files there"
+        raise DataError(f"data set {params.name}: {Path(params.root).resolve()}: {what}")
     return Dataset(
         name=params.name,
         train=scaled(train[0]),
@@ -77,10 +81,16 @@ def _broken(params: VisionParams, path: Path, why: str) -> DataError:
 
 
 def _content(params: VisionParams, path: Path) -> bytes:
+    _refuse_no_file(params, path)
     try:
         return path.read_bytes()
-    except OSError as error:  # a folder of that name, as archives have it that were unpacked one by one
+    except OSError as error:
         raise _broken(params, path, str(error)) from error
+
+
+def _refuse_no_file(params: VisionParams, path: Path) -> None:
+    if not path.is_file():  # but a folder, as archives that were unpacked one by one, or a pipe, which has no end
+        raise _broken(params, path, "it is a directory" if path.is_dir() else "it is no file")
 
 
 def _labelled(params: VisionParams, path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Part:
@@ -131,6 +141,7 @@ def _cifar_part(params: VisionParams, folder: Path, names: Sequence[str]) -> Par
 
 def _mat_part(params: VisionParams, path: Path) -> Part:
     """Read MATLAB's X [32, 32, 3, n] and y [n, 1], where 10 stands for the digit 0."""
+    _refuse_no_file(params, path)
     try:
         images, labels = mat_file.read(path, ("X", "y"))
     except (OSError, ValueError) as error:

@@ -1,5 +1,7 @@
 """Images in files of their own: image_folder and celeba, and how a picture becomes a square of bytes."""
 
+import io
+import os
 from contextlib import suppress
 
 import numpy as np
@@ -201,6 +203,34 @@ def test_a_broken_image_is_named_and_nothing_is_kept(tmp_path, content):
     assert [entry.suffix for entry in (tmp_path / "cache").iterdir()] == [".lock"]
     save(path, 17)
     assert len(load(params_of(tmp_path)).train) > 10
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_or_a_link_that_leads_nowhere_is_named_and_not_waited_for(tmp_path):
+    flat(tmp_path, ["b.png", "c.png"])
+    path = tmp_path / "images" / "a.png"
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=f"{path} is no file that can be read; remove it"):
+        folder.make(params_of(tmp_path))
+    path.unlink()
+    for target in (path, path.with_name("gone.png")):
+        path.symlink_to(target)
+        with pytest.raises(DataError, match=f"{path} is missing"):
+            folder.make(params_of(tmp_path))
+        path.unlink()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a wrong size may be a large one
+@pytest.mark.parametrize("kind", ["AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG2000", "PCX", "PNG", "TGA", "TIFF", "WEBP"])
+def test_any_byte_of_an_image_may_be_wrong_and_no_other_error_comes_of_it(kind):
+    sink = io.BytesIO()
+    Image.new("RGB", (12, 12), (200, 100, 50)).save(sink, format=kind)
+    content = sink.getvalue()
+    for at in range(0, len(content), 1 + len(content) // 300):
+        for value in (0, 127, 255):
+            with suppress(DataError):
+                decode(content[:at] + bytes([value]) + content[at + 1 :], "a", 4, 3)
 
 
 def test_an_image_that_is_cut_short_is_named(tmp_path):

@@ -185,14 +185,38 @@ def test_labels_that_are_gone_are_damage_and_not_a_set_without_labels(tmp_path):
         parquet.make(params_of(tmp_path, label="label"))
 
 
+def wrong(path, number, *, keep_time=False):
+    """Write another last number into a file."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-number.nbytes, os.SEEK_END)
+        file.write(number.tobytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + (0 if keep_time else 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("train", np.float32(0.5)), ("held_out", np.float32(np.nan)), ("train_labels", np.int64(3))],
+)
+def test_a_cache_that_was_written_to_is_damaged_and_one_that_was_copied_is_not(tmp_path, name, number):
+    write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)), label=pa.array([0] * ROWS))
+    given = params_of(tmp_path, label="label")
+    first = parquet.make(given)
+    (entry,) = entries(tmp_path)
+    for path in entry.glob("*.npy"):
+        os.utime(path)
+    assert parquet.make(given).digest == first.digest
+    wrong(entry / f"{name}.npy", number)
+    with pytest.raises(DataError, match=rf"the cache is damaged .*; remove {entry} to have it made anew"):
+        parquet.make(given)
+
+
 def test_the_digest_is_of_all_numbers_and_the_second_time_they_are_not_read(tmp_path):
     write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)))
     first = parquet.make(params_of(tmp_path))
     assert first.known == first.digest == replace(first, known=None).digest
     (entry,) = entries(tmp_path)
-    with (entry / "train.npy").open("r+b") as file:
-        file.seek(-4, os.SEEK_END)
-        file.write(np.float32(np.nan).tobytes())
+    wrong(entry / "train.npy", np.float32(np.nan), keep_time=True)
     second = parquet.make(params_of(tmp_path))
     assert second.digest == first.digest
     with pytest.raises(DataError, match="must be finite"):
@@ -326,11 +350,45 @@ def test_a_shard_that_is_cut_short_is_named(tmp_path, kept):
         load(params_of(tmp_path))
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    images, path = as_fixed_lists(pixels(1)), tmp_path / "shards" / "a.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.Table.from_arrays([images, images], names=["image", "image"]), path)
+    with pytest.raises(DataError, match=f"{path} must have the column data.column=image once, but has image, image"):
+        load(params_of(tmp_path))
+
+
+@pytest.mark.parametrize("form", [as_fixed_lists, as_bytes])
+def test_any_byte_of_a_shard_may_be_wrong_and_no_other_error_comes_of_it(tmp_path, form):
+    """Of the pages' heads and of what the file says of itself, one in seven; a wrong pixel is nothing to be seen."""
+    path = write(tmp_path, "a.parquet", form(pixels(1, n=6)), digit=pa.array([0, 1] * 3))
+    content, refused = path.read_bytes(), 0
+    for at in [*range(4, 60), *range(len(content) - 700, len(content), 7)]:
+        path.write_bytes(content[:at] + bytes([255]) + content[at + 1 :])
+        try:
+            parquet.make(params_of(tmp_path, label="digit", held_out=0.5))
+        except DataError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_shard_that_holds_other_rows_than_it_says_is_named(tmp_path):
+    write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)))
+    path = write(tmp_path, "b.parquet", as_fixed_lists(pixels(2)))
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    rows = content.index(bytes([0x16, 2 * ROWS, 0x19]), start) + 1  # Thrift: the footer's third field, zigzag, a list
+    for told in (ROWS - 1, ROWS + 1):
+        path.write_bytes(content[:rows] + bytes([2 * told]) + content[rows + 1 :])
+        with pytest.raises(DataError, match=f"{path} cannot be read .*it says that it has {told} rows, but holds "):
+            load(params_of(tmp_path))
+
+
 def test_a_missing_column_is_named_with_those_that_there_are(tmp_path):
     path = write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)), digit=pa.array([0] * ROWS))
-    with pytest.raises(DataError, match=f"{path} must have the column data.column=picture, but has image, digit"):
+    with pytest.raises(DataError, match=f"{path} must have the column data.column=picture once, but has image, digit"):
         load(params_of(tmp_path, column="picture"))
-    with pytest.raises(DataError, match=f"{path} must have the column data.label=kind, but has image, digit"):
+    with pytest.raises(DataError, match=f"{path} must have the column data.label=kind once, but has image, digit"):
         load(params_of(tmp_path, label="kind"))
 
 

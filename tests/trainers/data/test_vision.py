@@ -1,5 +1,6 @@
 """The published sets, from small files that the tests write in the formats of the real ones."""
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -24,11 +25,11 @@ def idx(array):
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def write(root, name):
+def write(root, name, **sizes):
     folder = root / FOLDERS[name] / "raw"
     folder.mkdir(parents=True)
     content = {}
-    for part, size in SIZES.items():
+    for part, size in (SIZES | sizes).items():
         images = np.random.default_rng(size).integers(0, 256, (size, 28, 28))
         images[0, 0, :2] = 0, 255
         labels = np.arange(size) % 10
@@ -79,6 +80,23 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path):
     path.unlink()
     path.mkdir()
     with pytest.raises(DataError, match=f"{path} cannot be read: .*directory.*; put the whole file there"):
+        load(VisionParams(name="mnist", root=str(tmp_path)))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("name", "place"), [("mnist", f"MNIST/raw/{IDX[0]}"), ("svhn", "train_32x32.mat")])
+def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(tmp_path, name, place):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in (*IDX, "train_32x32.mat", "test_32x32.mat"):
+        os.mkfifo(path.parent / other)
+    with pytest.raises(DataError, match=f"{path} cannot be read: it is no file; put the whole file there"):
+        load(VisionParams(name=name, root=str(tmp_path)))
+
+
+def test_a_single_image_is_no_part(tmp_path):
+    write(tmp_path, "mnist", t10k=1)
+    with pytest.raises(DataError, match=r"both parts must hold 2 images, but hold .* and 1; put the whole files there"):
         load(VisionParams(name="mnist", root=str(tmp_path)))
 
 
