@@ -23,6 +23,7 @@ from search_spaces import (
     check,
     defaults,
     find_space,
+    fitting,
     narrow,
     probes,
     resolve,
@@ -143,7 +144,8 @@ def _build(values: Mapping[str, Any], sources: Mapping[str, str]) -> SearchConfi
     try:
         narrowed = narrow(space, train)
     except ContradictionError as error:
-        raise ConfigError(located(str(error), error.keys[0], sources)) from error
+        others = f", such as {', '.join(names)}" if (names := fitting(train)) else ""
+        raise ConfigError(located(f"{error}{others}", error.keys[0], sources)) from error
     if "enqueue" in own:
         own["enqueue"] = _enqueued(own["enqueue"], narrowed, sources)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -39,6 +41,7 @@ __all__ = [
     "check",
     "defaults",
     "find_space",
+    "fitting",
     "known_spaces",
     "narrow",
     "probes",
@@ -69,6 +72,15 @@ def _rows() -> dict[str, Space | Union]:
 def known_spaces() -> tuple[Space | Union, ...]:
     """Return the named spaces: the shipped ones, then those of installed packages."""
     return tuple(_rows().values())
+
+
+def fitting(overrides: Mapping[str, Any]) -> list[str]:
+    """Return the names of the known spaces of which the user's values, by dotted key, leave something."""
+    names = []
+    for space in known_spaces():
+        with suppress(ContradictionError):
+            names.append(narrow(space, overrides).name)
+    return names
 
 
 def find_space(name: str) -> Space | Union:

@@ -17,13 +17,14 @@ import typer.main
 
 from pipeline.cli import app
 from tests.command_line import ROOT, end, environment, free_port, wait_for
+from trainers.registry import known
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 # Added to every search of README: as it stands, but small. The last of two equal options counts.
 SMALL = (
     "--steps 120 --set segment_steps=60 --set evaluation.samples=200 --set batch_size=16 --set halving.enabled=false"
 )
-TRIALS = (2, 3, 2)  # of README's searches, in order: make search, the extension of it, the user's own
+TRIALS = (2, 3, 2, 2)  # of README's searches, in order: make search, the extension of it, the user's own two
 
 
 def _text(name: str) -> str:
@@ -134,6 +135,14 @@ def test_every_command_and_option_that_is_named_exists(name: str) -> None:
             command = command.commands[words.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= known, line
+
+
+def test_readme_counts_what_there_is() -> None:
+    text = " ".join(_text("README.md").split())
+    counts = {kind: len(known(kind)) for kind in ("objective", "penalty", "data")}
+    assert f"{counts['objective']} objectives (" in text
+    assert f"{counts['penalty'] - 1} penalties beside clipping" in text  # one of them is none
+    assert f"{counts['data']} data sets from" in text
 
 
 def test_readme_has_all_of_its_figures() -> None:

@@ -69,6 +69,7 @@ BAD_FILES = [
     ("space: gan\nobjective: wasserstein", "contradicts space 'gan' (gan fixes objective.name=non_saturating): remove"),
     ("space: gan\npenalty.lambda: 3", "gan fixes penalty.name=none, which has no lambda): remove penalty.lambda, or"),
     ("clip: 0.1\npenalty: gradient", "contradicts space 'classic'"),
+    ("objective: hinge", "remove objective.name, or choose another space, such as landscape (f.yaml:1)"),
     ("space: clasic", "unknown space 'clasic'; did you mean 'classic'? (known: ali_grid25, classic, ebgan_grid, gan,"),
     ("space: 3", "space must be the name of a space, but got space=3 (f.yaml:1)"),
     ("deterministic: no", 'deterministic must be true or false, but got deterministic="no" (f.yaml:1)'),
