@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.ports import Job, Loss, Prepared, attempt
+from pipeline.ports import Job, Loss, Prepared, attempt, no_exit
 from pipeline.records import SegmentResult
 from trainers.config import TrainConfig
 
@@ -40,7 +40,8 @@ class Actor:
 
     def prepare(self, config: TrainConfig, extractor: str | None) -> Prepared:
         """Load the data, and train the extractor where none is given."""
-        prepared: Prepared = self._worker.prepare(config, extractor)
+        with no_exit():
+            prepared: Prepared = self._worker.prepare(config, extractor)
         return prepared
 
     def start(self, job: Job, data: str | None) -> SegmentResult | Loss:

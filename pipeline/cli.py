@@ -12,6 +12,7 @@ import typer
 from pipeline.emit import Format, emit
 from pipeline.safe_text import redact, visible
 from pipeline.stdout import safe_streams, stdout_to_stderr
+from pipeline.working_folder import use_working_folder
 from trainers.errors import GansearchError, NotGoodEnough
 
 HELP = "Search GAN hyper-parameters, see why trainings fail, register the best generators."
@@ -37,9 +38,9 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """Run the command line; errors that are meant for a person end with their exit code and no traceback."""
-    sys.path.append("")  # `module:name` may lie in the working directory; last, so that it shadows nothing
     try:
         with safe_streams():
+            use_working_folder()
             app()
     except GansearchError as error:
         _say(f"error: {error}")
@@ -157,11 +158,11 @@ def rerun(
     from pipeline import commands
     from pipeline.place import Place
 
-    place = Place(store=store, study=study, tracking_uri=tracking_uri)
-    recorded = commands.bundle(place, trial)
-    changed = commands.varied(recorded.spec.config, sets or [], steps, device)
-    document, differs = commands.train_again(recorded, changed, verify=verify, out=out, say=_say)
-    emit(format_, document)
+    with stdout_to_stderr() as stdout:  # a user's module may print
+        recorded = commands.bundle(Place(store=store, study=study, tracking_uri=tracking_uri), trial)
+        changed = commands.varied(recorded.spec.config, sets or [], steps, device)
+        document, differs = commands.train_again(recorded, changed, verify=verify, out=out, say=_say)
+        emit(format_, document, out=stdout)
     if differs:
         raise NotGoodEnough(f"trial {document['trial']} trained again differs from what was recorded")
 

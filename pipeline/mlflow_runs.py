@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -79,10 +81,25 @@ def ask(tracking_uri: str, *, impatient: bool = False) -> None:
     Raises:
         ConfigError: it is no URL, or that of a database in memory.
     """
-    database_file("tracking_uri", tracking_uri)
+    file = database_file("tracking_uri", tracking_uri)
     hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"} if impatient else {}
-    with reached(tracking_uri), environment(**hasty):
+    with reached(tracking_uri), environment(**hasty), _one_at_a_time(file):
         connect(tracking_uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def _one_at_a_time(file: Path | None) -> Iterator[None]:
+    """Let one process of this machine at a time make the tables of a database, which two at once would spoil."""
+    if file is None or not file.parent.is_dir():
+        yield
+        return
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -150,7 +151,8 @@ def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
             the user as it stands.
     """
     try:
-        return call()
+        with no_exit():
+            return call()
     except CorruptCheckpointError as error:
         return Loss(cause="checkpoint", detail=str(error), blob=error.blob)
     except UserError as error:  # of this trial: whoever resumes must not begin with it again, for ever
@@ -159,6 +161,15 @@ def attempt(call: Callable[[], SegmentResult]) -> SegmentResult | Loss:
         raise
     except Exception as error:
         return Loss(cause=cause_of(error), detail=f"{sentence(error)}{_where(error)}", traceback=_story(error))
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Make an error of a SystemExit: of user's code it is no reason to end a worker, and begin it again."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"what was trained would end its process ({error!r})") from error
 
 
 def cause_of(error: BaseException) -> Cause:

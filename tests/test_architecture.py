@@ -40,7 +40,7 @@ LAYERS = (
     "search_spaces",
     "pipeline pipeline.records pipeline.machine pipeline.store_port pipeline.disk_store pipeline.object_store"
     " pipeline.store pipeline.lease pipeline.yaml_file pipeline.stdout pipeline.signals pipeline.resources"
-    " pipeline.keys pipeline.messages pipeline.safe_text",
+    " pipeline.keys pipeline.messages pipeline.safe_text pipeline.working_folder",
     "pipeline.book pipeline.config pipeline.config_schema pipeline.ports pipeline.journal pipeline.compaction",
     "pipeline.ledger pipeline.policies pipeline.order pipeline.projection pipeline.worker"
     " pipeline.actor pipeline.ray_errors pipeline.ray_options",

@@ -41,6 +41,12 @@ def configure(config: TrainConfig) -> torch.device:
     return device
 
 
+def global_state(device: torch.device) -> bytes:
+    """Return the state of torch's global generators, of the CPU and of the device; nothing of ours draws from them."""
+    states = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    return b"".join(state.numpy().tobytes() for state in states)
+
+
 def placed(samples: torch.Tensor, device: torch.device, room: float | None = None) -> torch.Tensor:
     """Return samples on the device; or where they are, to be copied batch by batch, if they take more than `room`.
 

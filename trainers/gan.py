@@ -24,7 +24,7 @@ from trainers.networks.stochastic import layers, reseed
 from trainers.objectives import Objective
 from trainers.penalties import Penalty, clip_share, clip_weights
 from trainers.registry import find
-from trainers.schedule import generator_due, swapped
+from trainers.schedule import generator_due, refuse_idle, swapped
 
 SIGNALS = (
     "d_loss",
@@ -108,6 +108,7 @@ class _Adversaries:
     def _refuse(self, nets: Mapping[str, nn.Module]) -> None:
         config = self.config
         refuse_lone_rows(nets.values(), config.batch_size)
+        refuse_idle(self.g_due, config.steps)
         # What checks.py cannot know before the networks of a user are built.
         penalised = config.penalty.of_input_gradients and config.static_checks == "refuse"
         if penalised and has_batch_norm(nets["discriminator"]):

@@ -20,7 +20,7 @@ from trainers import data, evaluation, gan
 from trainers.checks import refusals
 from trainers.config import Environment, TrainConfig
 from trainers.draws import Staged, blocks, generator, numbers
-from trainers.environment import configure, describe, placed
+from trainers.environment import configure, describe, global_state, placed
 from trainers.errors import ConfigError
 from trainers.game import Game, play
 from trainers.generate import Floats, run
@@ -33,6 +33,10 @@ from trainers.stability.events import Event
 from trainers.state import TrainState, restore, save, snapshot
 
 SHOWN_POINTS = 1000
+OWN_RANDOM = (
+    "the network, objective or penalty draws from torch's global generator, so that no training could be repeated or "
+    "resumed: trainers.networks.stochastic has dropout and noise that can"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,10 @@ class Training:
         dataset = data.load(config.data)
         self._train = placed(torch.from_numpy(dataset.train), self._device)
         self._is_image = len(dataset.shape) == IMAGE_DIMS
-        objective: Objective | OwnGame = find("objective", config.objective.name).load_make()(config.objective)
+        objective = find("objective", config.objective.name).load_make()(config.objective)
+        if not isinstance(objective, Objective | OwnGame):
+            name = config.objective.name
+            raise ConfigError(f"objective {name} must make an Objective or OwnGame, but made {objective!r}")
         build = objective.build if isinstance(objective, OwnGame) else partial(gan.build, objective)
         self._game: Game = build(config, dataset.shape, len(dataset.train), self._device)
         self._moves = self._game.owner.due
@@ -139,13 +146,15 @@ class Training:
 
     def advance(self) -> Segment:
         """Train to the next boundary and look at what came out."""
-        began = time.perf_counter()
+        began, drawn = time.perf_counter(), global_state(self._device)
         start, size = self.step, self._config.segment_steps
         stop = min((start // size + 1) * size, self._config.steps)
         rows = self._play(start, stop)
         events = refusals(self._config) if start == 0 else ()  # those that only warn
         events += self._detect(rows, start, stop)
         samples = self._sample()
+        if global_state(self._device) != drawn:
+            raise ConfigError(OWN_RANDOM)
         scores, unscored = self._score(samples, stop)
         events += unscored
         self.step = stop

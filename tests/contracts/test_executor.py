@@ -119,6 +119,15 @@ def test_an_exception_of_the_training_is_a_loss_with_its_traceback(executor: Exe
     assert isinstance(answer(executor, "train"), SegmentResult)
 
 
+def test_code_that_would_end_its_process_is_a_mistake_of_the_users_and_keeps_the_worker(executor: Executor):
+    before = executor.prepare(TrainConfig()).data["pid"]
+    loss = answer(executor, "leave")
+    assert isinstance(loss, Loss)
+    assert loss.cause == "user_error"
+    assert loss.detail.startswith("RuntimeError: what was trained would end its process (SystemExit(3)) at /")
+    assert executor.prepare(TrainConfig()).data["pid"] == before
+
+
 def test_a_trial_that_cannot_be_built_is_a_loss_in_its_own_words_and_keeps_the_worker(executor: Executor):
     before = executor.prepare(TrainConfig()).data["pid"]
     loss = answer(executor, "refuse")

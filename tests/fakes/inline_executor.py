@@ -8,8 +8,12 @@ from pipeline.records import SegmentResult
 from trainers.config import TrainConfig
 
 
+class Death(BaseException):
+    """What a worker raises in place of ending its process."""
+
+
 class InlineExecutor:
-    """A worker that calls sys.exit counts as a process that died."""
+    """A worker that raises Death counts as a process that died."""
 
     def __init__(self, make_worker: Callable[[], Any], workers: int = 1) -> None:
         self.workers = tuple(f"worker-{number}" for number in range(workers))
@@ -40,7 +44,7 @@ class InlineExecutor:
         worker = next(iter(self._calls))
         try:
             answer = attempt(self._calls.pop(worker))
-        except SystemExit:
+        except Death:
             answer = Loss(cause="worker_lost", detail=f"{worker} died")
         if isinstance(answer, Loss) and answer.cause not in ("user_error", "checkpoint"):
             self._held[worker] = self._make_worker()

@@ -73,3 +73,10 @@ WIDE_DECODER = _networks(decoder=lambda code, _shape: _linear(code, (1,)))
 NO_MODULE = _networks(discriminator=lambda _shape, _outputs: None)
 NO_INIT = _networks(init="glorot")
 NO_NETWORKS = Variant(kind="network", name="odd", summary="odd", make=lambda _params: (1, 2))
+DROPOUT = _networks(
+    discriminator=lambda shape, outputs: nn.Sequential(
+        nn.Flatten(), nn.Dropout(0.5), nn.Linear(math.prod(shape), outputs)
+    )
+)
+NO_OBJECTIVE = Variant(kind="objective", name="odd", summary="odd", make=lambda _params: None)
+NO_DATA = Variant(kind="data", name="odd", summary="odd", make=lambda _params: None)

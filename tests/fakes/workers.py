@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.ports import CorruptCheckpointError, Job, OtherDataError, Prepared
 from pipeline.records import SegmentResult, TrialSpec
+from tests.fakes.inline_executor import Death
 from trainers.config import Environment, TrainConfig
 from trainers.errors import ConfigError, DataError, IntegrityError
 
@@ -23,7 +24,7 @@ def job(do: str, number: int = 0, attempt: int = 0) -> Job:
 class ScriptedWorker:
     """Does what the name in `do` says, which may have a number after a '-'.
 
-    train, raise, refuse, memory, integrity, checkpoint, other, exit, hang; eat: until there is no memory left;
+    train, raise, refuse, memory, integrity, checkpoint, other, exit, leave, hang; eat: until there is no memory left;
     meet: wait until so many are here; wait: until the file `go-on` is there.
     """
 
@@ -66,7 +67,13 @@ class ScriptedWorker:
         raise OtherDataError(f"here are other data than {self.data}")
 
     def _exit(self) -> None:
-        sys.exit()
+        """Die, as a process of Ray, or as the one in which all workers are."""
+        if Path(sys.argv[0]).name == "default_worker.py":
+            os._exit(1)
+        raise Death
+
+    def _leave(self) -> None:
+        sys.exit(3)
 
     def _hang(self) -> None:
         (self.folder / "hanging").touch()

@@ -222,3 +222,25 @@ def test_a_server_is_shown_the_same_and_nothing_on_stdout(server, tmp_path, capf
 def test_a_server_has_pages_of_its_own():
     with pytest.raises(ConfigError, match=r"http://\*\*\*@host is a server"):
         ui_command("http://me:secret@host", Path("/a"), 5000)
+
+
+def test_processes_that_make_a_database_at_once_do_not_spoil_it(tmp_path):
+    """Two searches that begin in a new store."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    ready, code = tmp_path / "ready", (
+        "import sys, time, pathlib; from pipeline.mlflow_runs import ask; here = pathlib.Path(sys.argv[2])\n"
+        "(here.parent / f'{here.name}-{sys.argv[3]}').touch()\n"
+        "while not here.exists(): time.sleep(0.01)\n"
+        "ask(sys.argv[1])"
+    )  # fmt: skip
+    asking = [
+        subprocess.Popen([sys.executable, "-c", code, uri, str(ready), str(number)], stderr=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    while len(list(tmp_path.glob("ready-*"))) < len(asking):
+        assert all(process.poll() is None for process in asking)
+        time.sleep(0.05)
+    ready.touch()
+    for process in asking:
+        told = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, told

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.trainings import DCGAN, DCGAN_WITHOUT_NORM, WGAN_GP, bits, column, digest, run, state_of, tiny
+from trainers.errors import ConfigError, DataError
 from trainers.gan import SIGNALS
 from trainers.loop import train
 from trainers.state import load
@@ -53,6 +54,7 @@ def test_resumed_equals_never_stopped(kind):
 @given(st.sampled_from(KINDS), st.integers(1, 11), st.integers(1, 13), st.integers(0, 2**63 - 1))
 def test_resumed_at_any_step_in_any_segments_equals_never_stopped(kind, at, segment_steps, seed):
     config = config_of(kind, seed=seed)
+    at = max(at, config.n_critic)  # before, G would not have moved, which is refused
     straight = run(config)
     stopped = run(config.model_copy(update={"steps": at, "segment_steps": segment_steps}))
     resumed = run(config.model_copy(update={"segment_steps": segment_steps}), state_of(stopped[-1]))
@@ -163,3 +165,26 @@ def test_samples_to_look_at_are_points_or_a_grid_of_images():
     images = run(tiny(**DCGAN, steps=1))[0].samples
     assert (points.shape, points.dtype) == ((8, 2), np.float32)
     assert (images.shape, images.dtype) == ((4, 1, 16, 16), np.uint8)
+
+
+def test_a_training_in_which_g_would_never_move_is_refused():
+    for late in (
+        {"n_critic": 13},
+        {"warmup": {"updates": 1, "n_critic": 13}},
+        {"objective": {"name": "ebgan", "pretrain": 12}},
+    ):
+        with pytest.raises(ConfigError, match="steps must be at least 13, where G first moves, but got steps=12"):
+            run(tiny(**late))
+        assert run(tiny(**late, steps=13))[-1].stop == 13
+
+
+def test_what_an_objective_or_data_set_must_be_is_told():
+    with pytest.raises(ConfigError, match="NO_OBJECTIVE must make an Objective or OwnGame, but made None"):
+        run(tiny(objective="tests.fakes.odd_variants:NO_OBJECTIVE"))
+    with pytest.raises(DataError, match="NO_DATA must make a Dataset, but made None"):
+        run(tiny(data="tests.fakes.odd_variants:NO_DATA"))
+
+
+def test_a_network_that_draws_from_torchs_global_generator_is_refused():
+    with pytest.raises(ConfigError, match="draws from torch's global generator, so that no training could be repeated"):
+        run(tiny(network="tests.fakes.odd_variants:DROPOUT"))

@@ -144,5 +144,8 @@ def load(params: Params) -> Dataset:
             make = find("data", params.name).load_make()
         except ConfigError as error:
             raise DataError(str(error)) from error
-        _loaded[key] = make(params)
+        made = make(params)
+        if not isinstance(made, Dataset):
+            raise DataError(f"data set {params.name} must make a Dataset, but made {made!r}")
+        _loaded[key] = made
     return _loaded[key]

@@ -33,7 +33,7 @@ def make(params: ParquetParams) -> Dataset:
         DataError: there are no shards; or one is cut short, lacks a column, or holds something else than images.
     """
     root = Path(params.root)
-    shards = sorted(root.glob("*.parquet"))
+    shards = sorted(path for path in root.glob("*.parquet") if not path.name.startswith("."))  # no drafts
     if not shards:
         raise DataError(f"data set {params.name}: put .parquet files into {root.resolve()}, or set data.root")
     return cache.dataset(

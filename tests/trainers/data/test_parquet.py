@@ -121,6 +121,12 @@ def entries(tmp_path):
     return sorted(path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock")
 
 
+def test_a_hidden_file_is_no_shard(tmp_path):
+    path = write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)))
+    path.with_name("._a.parquet").write_bytes(b"what macOS keeps beside a file")
+    assert len(found(load(params_of(tmp_path)))) == ROWS
+
+
 def test_the_second_time_nothing_is_decoded(tmp_path):
     path = write(tmp_path, "a.parquet", as_fixed_lists(pixels(1)))
     first = parquet.make(params_of(tmp_path))
