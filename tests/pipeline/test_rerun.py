@@ -297,15 +297,15 @@ def test_what_is_kept_is_the_configuration_the_samples_and_the_generator(bundle,
 
 
 def test_samples_that_cannot_be_drawn_are_kept_as_numbers(bundle, tmp_path):
-    segment = next(iter(rerun.train_here(bundle, bundle.spec.config.model_copy(update={"steps": 1}), unwatched)))
+    segment = next(iter(rerun.train_here(bundle, bundle.spec.config.model_copy(update={"steps": 2}), unwatched)))
     series = np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 1, 64)
     rerun.keeper(tmp_path, bundle.spec.config)(replace(segment, samples=series))
     assert not list(tmp_path.glob("*.png"))
-    np.testing.assert_array_equal(np.load(tmp_path / "samples-00000001.npy"), series)
+    np.testing.assert_array_equal(np.load(tmp_path / "samples-00000002.npy"), series)
 
 
 def test_without_a_folder_nothing_is_kept(bundle):
-    segment = next(iter(rerun.train_here(bundle, bundle.spec.config.model_copy(update={"steps": 1}), unwatched)))
+    segment = next(iter(rerun.train_here(bundle, bundle.spec.config.model_copy(update={"steps": 2}), unwatched)))
     rerun.keeper(None, bundle.spec.config)(segment)
 
 
