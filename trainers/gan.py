@@ -88,7 +88,8 @@ class _Adversaries:
         code, energy = self.objective.code, self.objective.says == "energy"
         if energy and self.config.pack > 1:
             raise ConfigError(f"pack must be 1 where D is an auto-encoder, but got pack={self.config.pack}")
-        with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are drawn over below
+        with torch.random.fork_rng(devices=[]):  # torch draws weights of its own; most are drawn over below
+            torch.manual_seed(self.config.seed)
             nets = {
                 "generator": builders.generator(latent, self.shape),
                 "discriminator": AutoEncoder(
@@ -108,7 +109,7 @@ class _Adversaries:
     def _refuse(self, nets: Mapping[str, nn.Module]) -> None:
         config = self.config
         refuse_lone_rows(nets.values(), config.batch_size)
-        refuse_idle(self.g_due, config.steps)
+        refuse_idle(config, self.objective.pretrain)
         # What checks.py cannot know before the networks of a user are built.
         penalised = config.penalty.of_input_gradients and config.static_checks == "refuse"
         if penalised and has_batch_norm(nets["discriminator"]):

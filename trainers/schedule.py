@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
 from trainers.config import TrainConfig
 from trainers.draws import every
 from trainers.errors import ConfigError
 
 
-def refuse_idle(due: Callable[[int], bool], steps: int) -> None:
-    """Raise ConfigError where G would not move once in so many steps: what is scored would be as it was drawn."""
-    first = next(filter(due, count(1)))
-    if first > steps:
-        raise ConfigError(f"steps must be at least {first}, where G first moves, but got steps={steps}")
+def refuse_idle(config: TrainConfig, pretrain: int) -> None:
+    """Raise ConfigError where G would not move once: what is scored would be as it was drawn; see `generator_due`."""
+    warm = config.warmup.updates or config.warmup.again_every
+    first = pretrain + (config.warmup.n_critic if warm else config.n_critic)
+    if first > config.steps:
+        raise ConfigError(f"steps must be at least {first}, where G first moves, but got steps={config.steps}")
 
 
 def generator_due(config: TrainConfig, pretrain: int) -> Callable[[int], bool]:

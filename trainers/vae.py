@@ -78,7 +78,8 @@ def _shown(value: object) -> object:
 
 def _networks(config: TrainConfig, shape: tuple[int, ...], device: torch.device) -> dict[str, nn.Module]:
     builders, latent = networks.load(config.network), config.latent.size
-    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are drawn over below
+    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own; most are drawn over below
+        torch.manual_seed(config.seed)
         nets = {"generator": builders.generator(latent, shape), "encoder": builders.discriminator(shape, 2 * latent)}
     for name, net in nets.items():
         initialise(net, config.seed, name, builders.init)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import nn
 
 from trainers.networks import Networks
@@ -53,6 +54,18 @@ def _linear(given: int, wanted: tuple[int, ...]) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(given, math.prod(wanted)), nn.Unflatten(1, wanted))
 
 
+class _Scaled(nn.Module):
+    """Has a parameter that torch's global generator draws."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.scale, self.last = nn.Parameter(torch.randn(math.prod(shape))), nn.Linear(math.prod(shape), outputs)
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        said: torch.Tensor = self.last(samples.flatten(1) * self.scale)
+        return said
+
+
 def _networks(**changes: Any) -> Variant:
     built = {
         "generator": _linear,
@@ -78,5 +91,6 @@ DROPOUT = _networks(
         nn.Flatten(), nn.Dropout(0.5), nn.Linear(math.prod(shape), outputs)
     )
 )
+OWN_WEIGHTS = _networks(discriminator=_Scaled)
 NO_OBJECTIVE = Variant(kind="objective", name="odd", summary="odd", make=lambda _params: None)
 NO_DATA = Variant(kind="data", name="odd", summary="odd", make=lambda _params: None)

@@ -1,5 +1,7 @@
 """The memory of earlier samples, and the earlier checkpoint that plays for a player."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,9 @@ from trainers.config import ReplayConfig, SwapConfig
 from trainers.draws import Staged
 from trainers.errors import ConfigError
 from trainers.game import play
+from trainers.lens import Lens
 from trainers.memory import Earlier, Replay
+from trainers.objectives.ebgan import pulling_away
 from trainers.registry import find
 from trainers.schedule import swapped
 
@@ -233,8 +237,9 @@ def test_d_is_shown_the_earlier_generators_samples_in_each_step_of_a_swap_and_in
     config = tiny(swap={"player": "generator", "every": 4, "steps": 2}, optim={"lr_g": 0.05})
     game, batches = built(config, 12)
     first, second = (phase[0] for phase in game.phases)
+    current = game.networks["generator"]
+    copied = copy.deepcopy(current)  # our own: kept in the third step of each four, after D has moved
     for step, batch in batches.items():
-        copied, current = game.networks["earlier"].copied, game.networks["generator"]
         with torch.no_grad():
             said = {
                 which: game.networks["discriminator"](network(batch["latent_d"])).mean().item()
@@ -245,7 +250,59 @@ def test_d_is_shown_the_earlier_generators_samples_in_each_step_of_a_swap_and_in
         assert signals["logit_fake"].item() == pytest.approx(said[plays], rel=1e-5)
         if swapped(config, step):
             assert said["copied"] != pytest.approx(said["current"], rel=1e-4)
+        if step % 4 == 3:
+            copied = copy.deepcopy(current)
         move(second, batch, step)
+
+
+def test_an_earlier_auto_encoder_judges_energy_and_code():
+    config = tiny(
+        objective={"name": "ebgan", "pull_away": 0.5, "code": 2},
+        swap={"player": "discriminator", "every": 4, "steps": 2},
+        optim={"lr_d": 0.05},
+    )
+    game, batches = built(config, 10)
+    first, second = (phase[0] for phase in game.phases)
+    judged = 0
+    for step, batch in batches.items():
+        move(first, batch, step)
+        if swapped(config, step):
+            with torch.no_grad():
+                fake = game.networks["generator"](batch["latent_g"])
+                judges = (game.networks["earlier"].copied, game.networks["discriminator"])
+                said = [judge.judge(fake) for judge in judges]
+                values = [(energy.mean() + 0.5 * pulling_away(code)).item() for energy, code in said]
+            judged += 1
+            assert second.loss(batch, step)[0].item() == pytest.approx(values[0], rel=1e-5)
+            assert values[0] != pytest.approx(values[1], rel=1e-4)
+        move(second, batch, step)
+    assert judged > 1
+
+
+def test_the_memory_gives_nothing_before_the_first_fakes_after_pre_training():
+    config = tiny(objective={"name": "ebgan", "pretrain": 5}, replay={"size": 6, "share": 0.5})
+    game, batches = built(config, 6)
+    for step in range(1, 6):
+        play(game, step, batches[step], lambda *_: None)
+    with torch.no_grad():
+        fake = game.networks["generator"](batches[6]["latent_d"])
+        expected = game.networks["discriminator"](fake).mean().item()
+    _, signals = game.players[0].loss(batches[6], 6)
+    assert signals["logit_fake"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_g_of_a_relativistic_game_sees_real_samples_through_the_same_lens():
+    config = tiny(objective="relativistic", instance_noise={"std": 1.0, "decay_steps": 100}, updates="simultaneous")
+    game, batches = built(config, 1)
+    seen = Lens(config, (2,), None)
+    with torch.no_grad():
+        d = game.networks["discriminator"]
+        real = d(seen(batches[1]["real"], "real", batches[1], 1))
+        fake = d(seen(game.networks["generator"](batches[1]["latent_d"]), "d", batches[1], 1))
+        plain = d(batches[1]["real"])
+    value = game.players[1].loss(batches[1], 1)[0].item()
+    assert value == pytest.approx(nn.functional.softplus(real - fake).mean().item(), rel=1e-5)
+    assert value != pytest.approx(nn.functional.softplus(plain - fake).mean().item(), rel=1e-4)
 
 
 def test_a_memory_that_no_checkpoint_should_hold_is_refused():

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tests.fakes.trainings import tiny
+from tests.fakes.trainings import game_of, tiny
 from trainers import networks
 from trainers.errors import ConfigError
 from trainers.loop import train
@@ -192,6 +192,16 @@ def test_a_network_of_another_shape_is_refused_before_a_step_is_trained(name, wh
 def test_a_decoder_of_another_shape_is_refused():
     with pytest.raises(ConfigError, match=r"its decoder must turn \[2, 3\] into \[2, 2\], but gives \[2, 1\]"):
         next(train(tiny(network=f"{ODD}:WIDE_DECODER", objective={"name": "ebgan", "code": 3})))
+
+
+def test_weights_that_a_network_draws_for_itself_follow_from_the_seed():
+    drawn = []
+    for outside, seed in ((1, 7), (2, 7), (2, 8)):
+        torch.manual_seed(outside)
+        game = game_of(tiny(network=f"{ODD}:OWN_WEIGHTS", seed=seed))
+        drawn.append(game.networks["discriminator"].state_dict()["scale"])
+    assert drawn[0].equal(drawn[1])
+    assert not drawn[1].equal(drawn[2])
 
 
 def test_trying_a_network_takes_no_statistics_and_no_random_numbers():

@@ -5,8 +5,12 @@ from __future__ import annotations
 import fcntl
 import shutil
 import socket
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,9 @@ CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of the archive, by its autho
 PATIENCE = 60.0  # seconds without a byte
 LOCK, DRAFT = ".fetching.lock", ".fetching"  # in the root
 # What torchvision's downloads raise where there is no network, a file was moved, or an archive is another one.
-UNFETCHED = (OSError, RuntimeError, ValueError)
+UNFETCHED = (
+    OSError, RuntimeError, ValueError, EOFError, HTTPException, zlib.error, zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
 
 
 def need(params: VisionParams, folder: Path, names: Sequence[str], about: str, *, patience: float = PATIENCE) -> None:

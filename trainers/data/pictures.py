@@ -15,6 +15,8 @@ from trainers.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+# Those that Pillow reads by itself: for others, such as EPS, it would run a program on what the file says.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MODES = {1: "L", 3: "RGB"}
 DEEP = 257  # 16 bits of grey to 8
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError, struct.error)
@@ -26,7 +28,7 @@ def decode(source: Path | bytes, where: str, size: int, channels: int) -> NDArra
     """Return the square in the middle of an image, [channels, size, size]; a pixel is the mean of its area.
 
     Args:
-        source: a file, or its bytes, in any format and mode that Pillow reads; transparency is ignored.
+        source: a file, or its bytes, in one of FORMATS and any mode; transparency is ignored.
         where: names it in messages.
         size: pixels a side.
         channels: 1 for grey, 3 for red, green and blue.
@@ -37,7 +39,7 @@ def decode(source: Path | bytes, where: str, size: int, channels: int) -> NDArra
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
             plain = _plain(_upright(opened), where, MODES[channels])
     # Pillow's readers raise any of these on bytes that are not what they seem.
     except (*UNREADABLE, Image.DecompressionBombError) as error:

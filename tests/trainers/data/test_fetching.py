@@ -149,6 +149,25 @@ def test_a_file_that_comes_in_part_is_not_there(kmnist: Server, tmp_path: Path):
     fetch(tmp_path)
 
 
+def nonsense(handler: BaseHTTPRequestHandler, _content: bytes) -> None:
+    """Answer without a status."""
+    handler.wfile.write(b"what?\r\n\r\n")
+    handler.close_connection = True
+
+
+def chunk(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+    """Begin a chunk, and hang up."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n" + content[:9])
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize("answer", [nonsense, chunk])
+def test_a_server_that_speaks_no_http_is_told(kmnist: Server, tmp_path: Path, answer: Answer):
+    kmnist.answer = answer
+    with pytest.raises(DataError, match="cannot be fetched into"):
+        load(VisionParams(name="kmnist", root=str(tmp_path), download=True))
+
+
 def test_a_file_with_another_sum_is_refused(kmnist: Server, tmp_path: Path):
     kmnist.files[f"{IDX[2]}.gz"] = gzip.compress(idx(np.zeros((2, 28, 28))))
     with pytest.raises(DataError, match="cannot be fetched into"):

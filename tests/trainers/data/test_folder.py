@@ -10,7 +10,7 @@ from PIL import Image
 
 from trainers.data import celeba, folder, load
 from trainers.data.folder import is_held_out
-from trainers.data.pictures import decode
+from trainers.data.pictures import FORMATS, decode
 from trainers.errors import DataError
 from trainers.params.data import CelebaParams, FolderParams
 
@@ -205,6 +205,16 @@ def test_a_broken_image_is_named_and_nothing_is_kept(tmp_path, content):
     assert len(load(params_of(tmp_path)).train) > 10
 
 
+def test_postscript_in_an_images_name_is_refused_and_no_program_is_run(tmp_path, monkeypatch):
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\nexit 1\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", format="EPS")
+    with pytest.raises(DataError, match=r"a\.png cannot be read as an image"):
+        decode(tmp_path / "a.png", "a.png", 4, 3)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.timeout(60)
 def test_a_pipe_or_a_link_that_leads_nowhere_is_named_and_not_waited_for(tmp_path):
     flat(tmp_path, ["b.png", "c.png"])
@@ -222,7 +232,7 @@ def test_a_pipe_or_a_link_that_leads_nowhere_is_named_and_not_waited_for(tmp_pat
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a wrong size may be a large one
-@pytest.mark.parametrize("kind", ["AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG2000", "PCX", "PNG", "TGA", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", [*FORMATS, "DDS", "EPS"])
 def test_any_byte_of_an_image_may_be_wrong_and_no_other_error_comes_of_it(kind):
     sink = io.BytesIO()
     Image.new("RGB", (12, 12), (200, 100, 50)).save(sink, format=kind)
