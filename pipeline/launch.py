@@ -110,8 +110,9 @@ def launch(
         store.sweep()
         differs = _allowed(drift.differences(ledger.book, config), config, driver)
         uid, absent = (None, None) if ledger.book.study is None else (ledger.book.study.uid, driver.say)
-        shown = open_trackers(_plain(config), store, config.study, config.tracking_uri, uid, absent=absent)
-        projectors = Projectors(ledger.records, shown, ledger.check)
+        check, uri = ledger.check, config.tracking_uri
+        shown = open_trackers(_plain(config), store, config.study, uri, uid, absent, taken_over=check)
+        projectors = Projectors(ledger.records, shown, check)
         work = _Work(config, driver, ledger, store, projectors, open_executor, differs)
         trained = _left_to_do(ledger.book, config)
         done = work.train(began) if trained else work.only_show()

@@ -76,9 +76,17 @@ class Runs(Protocol):
 class Mirror:
     """The runs of one study, found again by their tags."""
 
-    def __init__(self, runs: Runs, store: Store) -> None:
-        """Prepare to show a study whose blobs are in `store`; nothing is contacted before the first call."""
+    def __init__(self, runs: Runs, store: Store, check: Callable[[], None] = lambda: None) -> None:
+        """Prepare to show a study; nothing is contacted before the first call.
+
+        Args:
+            runs: of all studies.
+            store: that holds the study's blobs.
+            check: called before each write; raises StateConflict where another driver took the study over, so that
+                of a thread that thaws in the middle of showing something one write at most comes after the other's.
+        """
         self._runs = runs
+        self._check = check
         self._store = store
         self._known: dict[str, Run] = {}  # by trial key, and the study's own by its uid
         self._looked = False
@@ -102,10 +110,10 @@ class Mirror:
         study, config = book.begun, digest(book.config)
         runs = self._all(study)
         if study.uid not in runs:
-            runs[study.uid] = self._runs.create(study.study, began, shown.identity_tags(book, None))
+            runs[study.uid] = self._writing.create(study.study, began, shown.identity_tags(book, None))
         run = runs[study.uid]
         if run.tags.get(SHOWN) != config:
-            self._runs.upload(run.run_id, study_files(book))
+            self._writing.upload(run.run_id, study_files(book))
             self._log(run, params=shown.study_params(book), tags=shown.study_tags(book, "running") | {SHOWN: config})
         return run
 
@@ -114,10 +122,10 @@ class Mirror:
         parent, runs = self.show_study(book, began), self._all(book.begun)
         if trial.spec.key not in runs:
             tags = shown.identity_tags(book, trial) | {"mlflow.parentRunId": parent.run_id}
-            runs[trial.spec.key] = self._runs.create(shown.run_name(trial.spec), began, tags)
+            runs[trial.spec.key] = self._writing.create(shown.run_name(trial.spec), began, tags)
         run, broken = runs[trial.spec.key], Broken()
         if SHOWN not in run.tags:
-            self._runs.log_data(run.run_id, shown.data_input(book.begun))
+            self._writing.log_data(run.run_id, shown.data_input(book.begun))
             self._log(run, params=shown.trial_params(trial.spec), tags={SHOWN: "0"})
         for record in trial.segments[shown.segments_shown(run.tags[SHOWN]) :]:
             self._show_segment(run, record, broken)
@@ -154,7 +162,7 @@ class Mirror:
             if run is not None and run.tags.get(GENERATOR) != weights:
                 files = _tried(partial(generator_files, book, trial, self._store), broken)
                 if files is not None:
-                    self._runs.upload(run.run_id, files)
+                    self._writing.upload(run.run_id, files)
                     self._tag(run, {GENERATOR: weights})
 
     def _show_segment(self, run: Run, record: SegmentRecord, broken: Broken) -> None:
@@ -168,7 +176,7 @@ class Mirror:
         # A file of another size was cut short by a crash; one of the same size has the same name, so the same content.
         fresh = {path: data for path, data in files.items() if run.images.get(path) != len(data)}
         if fresh:
-            self._runs.upload(run.run_id, fresh)
+            self._writing.upload(run.run_id, fresh)
         run.images |= {path: len(data) for path, data in fresh.items()}
         history = _tried(lambda: from_bytes(self._store.get(record.result.history)), broken)
         metrics = shown.segment_metrics(pa.table({}) if history is None else history, record)
@@ -180,7 +188,7 @@ class Mirror:
         lost = Broken()
         made = {path: _tried(make, lost) for path, make in stored_files(book, trial, self._store).items()}
         files = {path: data for path, data in made.items() if data is not None}
-        self._runs.upload(run.run_id, trial_files(book, trial) | files)
+        self._writing.upload(run.run_id, trial_files(book, trial) | files)
         broken += lost
         if not lost:
             self._tag(run, {FILES: trial.state})
@@ -199,14 +207,19 @@ class Mirror:
         step: int = 0,
         at: float = 0.0,
     ) -> None:
-        self._runs.log(run.run_id, tags=tags, params=params, metrics=metrics, step=step, at=at)
+        self._writing.log(run.run_id, tags=tags, params=params, metrics=metrics, step=step, at=at)
         run.tags |= tags
 
     def _set_status(self, run: Run, status: str, at: float) -> None:
         ended = None if status == "RUNNING" else milliseconds(at)
         if run.status != status or (ended is not None and run.ended != ended):
-            self._runs.set_status(run.run_id, status, at)
+            self._writing.set_status(run.run_id, status, at)
             run.status, run.ended = status, ended
+
+    @property
+    def _writing(self) -> Runs:
+        self._check()
+        return self._runs
 
     def _all(self, study: StudyRecord) -> dict[str, Run]:
         """Return the study's runs by key; of two with one key the older stays."""
@@ -214,7 +227,7 @@ class Mirror:
             for run in self._runs.find(study.uid):
                 key = run.tags.get(shown.TRIAL_KEY, study.uid)
                 if self._known.setdefault(key, run) is not run:
-                    self._runs.delete(run.run_id)
+                    self._writing.delete(run.run_id)
             self._looked = True
         return self._known
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,16 @@ from trainers.errors import ConfigError, IntegrityError, StateConflict, UserErro
 class MlflowTracker:
     """A study in MLflow; what is there is found by its tags, so showing it again changes nothing."""
 
-    def __init__(self, tracking_uri: str | None, store: Store, study: str) -> None:
+    def __init__(
+        self, tracking_uri: str | None, store: Store, study: str, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Prepare to show a study; nothing is contacted before the first call.
 
         Args:
             tracking_uri: None is the store's own SQLite file.
             store: that holds the study's blobs.
             study: its name, which is the experiment's too.
+            check: see `Mirror`.
 
         Raises:
             ConfigError: no URI is given, and the store has no directory to hold a file.
@@ -47,7 +50,7 @@ class MlflowTracker:
             )
         self.tracking_uri = tracking_uri if tracking_uri is not None else f"sqlite:///{folder}/mlflow.db"
         self.mlflow = Connection(self.tracking_uri, study, None if folder is None else folder / "mlartifacts")
-        self._mirror = Mirror(MlflowRuns(self.mlflow), store)
+        self._mirror = Mirror(MlflowRuns(self.mlflow), store, check)
         self._shelf = Shelf(MlflowModels(self.mlflow), store)
 
     def check(self) -> None:

@@ -21,6 +21,7 @@ def open_trackers(
     tracking_uri: str | None,
     uid: str | None = None,
     absent: Callable[[str], None] | None = None,
+    taken_over: Callable[[], None] = lambda: None,
 ) -> list[Tracker]:
     """Return where a study is shown, MLflow first, once each place has answered.
 
@@ -31,6 +32,7 @@ def open_trackers(
         tracking_uri: where MLflow is; None is the store's own file.
         uid: of the study, where it has begun.
         absent: told one line for each place that does not answer, but may do so later; None refuses such a place.
+        taken_over: called before MLflow is written to; raises StateConflict where another driver shows the study.
 
     Raises:
         Unreachable: one of them does not answer, or refuses; the message names the mend.
@@ -39,7 +41,7 @@ def open_trackers(
     """
     from pipeline.mlflow_store import MlflowTracker
 
-    mlflow, url = MlflowTracker(tracking_uri, store, study), config.get("study_storage")
+    mlflow, url = MlflowTracker(tracking_uri, store, study, taken_over), config.get("study_storage")
     if url is None:
         ask(mlflow.check, absent)
         return [mlflow]

@@ -99,9 +99,10 @@ def sync(place: Place, say: Say) -> dict[str, Any]:
 
     study = open_study(place)
     with Ledger.open(study.store, study.name, say=say) as ledger:
-        trackers = open_trackers(ledger.book.config, study.store, study.name, study.tracking_uri, ledger.book.begun.uid)
+        begun, uri, check = ledger.book.begun, study.tracking_uri, ledger.check
+        trackers = open_trackers(ledger.book.config, study.store, study.name, uri, begun.uid, taken_over=check)
         say(f"showing {len(ledger.records)} records at {redact(trackers[0].tracking_uri)}")
-        projectors = Projectors(ledger.records, trackers, ledger.check)
+        projectors = Projectors(ledger.records, trackers, check)
         unsynced = projectors.show_now(outcome_of(ledger.book))
         if projectors.conflict is not None:
             raise projectors.conflict

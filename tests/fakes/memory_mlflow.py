@@ -25,6 +25,7 @@ def write(method: F) -> F:
     @wraps(method)
     def counted(self: MemoryMlflow, *args: Any, **kwargs: Any) -> Any:
         self.writes += 1
+        self._before_write()
         dies = self.writes == self.dies_at
         if dies and not self.after:
             raise ConnectionResetError("before")
@@ -44,6 +45,9 @@ class MemoryMlflow:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     registered: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def _before_write(self) -> None:
+        """Let a test hold the write up."""
 
     # -- pipeline.mirror.Runs ------------------------------------------------------------------------------------------
 
@@ -175,8 +179,8 @@ class MemoryMlflowTracker:
 
     tracking_uri = "memory://"
 
-    def __init__(self, mlflow: MemoryMlflow, store: Store) -> None:
-        self._mirror = Mirror(_Runs(mlflow), store)
+    def __init__(self, mlflow: MemoryMlflow, store: Store, check: Callable[[], None] = lambda: None) -> None:
+        self._mirror = Mirror(_Runs(mlflow), store, check)
         self._shelf = Shelf(_Models(mlflow), store)
 
     def show(self, book: Book, trial: int | None, began: float) -> Shown:

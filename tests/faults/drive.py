@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-POINTS = ("before", "written", "named", "durable", "told", "discarded")
+POINTS = ("before", "written", "named", "durable", "told", "discarded", "flushed")
 """Nothing of the object is there; its content lies under a temporary name; it has its name; the directory is synced;
-a worker has been told to go on; a blob that is not needed any more is gone."""
+a worker has been told to go on; a blob that is not needed any more is gone; a thread has written to a tracker's
+database, and holds its lock until it commits."""
 
 
 def set_clock_back() -> None:
@@ -76,6 +77,9 @@ def after(owner: Any, name: str, told: Callable[..., None]) -> None:
 
 def plant(fault: Fault) -> None:
     """Wrap what a driver passes; workers are other processes, and know nothing of it."""
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
     from pipeline.disk_store import DiskStore
     from pipeline.ray_executor import RayExecutor
 
@@ -89,6 +93,7 @@ def plant(fault: Fault) -> None:
     after(RayExecutor, "start", lambda *_: fault.passed("told"))
     after(RayExecutor, "advance", lambda *_: fault.passed("told"))
     after(DiskStore, "discard", lambda *_: fault.passed("discarded"))
+    event.listen(Session, "after_flush", lambda *_: fault.passed("flushed"))
 
 
 if __name__ == "__main__":

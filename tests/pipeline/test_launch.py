@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -106,7 +106,7 @@ def run(
                 tracker.executor = made
         return made
 
-    def shown(_: Mapping[str, Any], *where: object, absent: Callable[[str], None] | None) -> list[Tracker]:
+    def shown(*_: object, **__: object) -> list[Tracker]:
         return list(trackers or [MemoryTracker()])
 
     if stop is not None:
@@ -395,7 +395,8 @@ def test_a_tracker_that_is_down_is_refused_where_a_study_begins_and_told_where_i
     asked: list[bool] = []
     said: list[str] = []
 
-    def shown(_: Mapping[str, Any], *where: object, absent: Callable[[str], None] | None) -> list[Tracker]:
+    def shown(*where: Any, taken_over: object) -> list[Tracker]:
+        absent = where[-1]
         asked.append(absent is not None)
         if absent is None:
             raise Unreachable("nobody answers")

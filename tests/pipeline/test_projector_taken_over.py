@@ -113,6 +113,38 @@ def test_what_a_driver_shows_when_it_thaws_in_the_middle_of_it_is_mended_by_the_
     assert mlflow.snapshot() == before
 
 
+class Freezes(MemoryMlflow):
+    """One process's view of an MLflow: it freezes right before its nth write, until `go_on`."""
+
+    def __init__(self, shared: MemoryMlflow, at: int) -> None:
+        super().__init__(runs=shared.runs, models=shared.models, registered=shared.registered)
+        self.go_on, self.frozen, self.at = threading.Event(), threading.Event(), at
+
+    def _before_write(self) -> None:
+        if self.writes == self.at:
+            self.frozen.set()
+            assert self.go_on.wait(60)
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_of_a_driver_that_thaws_one_write_at_most_comes_after_the_second_ones(at: int) -> None:
+    store, mlflow = Elsewhere(), MemoryMlflow()
+    first, rest = unfinished(store)
+    frozen_mlflow = Freezes(mlflow, at)
+    with Ledger.open(store, "digits") as frozen:
+        frozen.append(*first)
+        tracker = MemoryMlflowTracker(frozen_mlflow, store, frozen.check)
+        projector = Projector(frozen.records, tracker, frozen.check)
+        projector.start()
+        assert frozen_mlflow.frozen.wait(20), "it has fewer writes"
+        with Ledger.open(store, "digits") as second:
+            second.append(*rest)
+            assert Projector(second.records, MemoryMlflowTracker(mlflow, store)).show_now("finished") == 0
+            frozen_mlflow.go_on.set()
+            wait_for(lambda: projector.conflict is not None)
+            assert frozen_mlflow.writes == at
+
+
 def test_a_trackers_own_conflict_is_tried_again() -> None:
     """Such as that of a database which has another study of the name, until somebody renames it."""
 
