@@ -29,8 +29,10 @@ LAYERS = (
     "trainers.params trainers.params.*",
     "trainers.config trainers.stability.events",
     "trainers.checks trainers.draws trainers.environment trainers.stability trainers.objectives trainers.data"
-    " trainers.game trainers.penalties trainers.networks trainers.schedule trainers.optimizers trainers.history_file",
-    "trainers.objectives.* trainers.networks.* trainers.data.* trainers.stability.detectors trainers.history"
+    " trainers.game trainers.penalties trainers.networks trainers.schedule trainers.optimizers trainers.history_file"
+    " trainers.stability.measures trainers.stability.derived trainers.stability.windows",
+    "trainers.stability.detectors trainers.stability.detectors.* trainers.objectives.* trainers.networks.*"
+    " trainers.data.* trainers.history trainers.watch trainers.evaluation.neighbours"
     " trainers.evaluation trainers.evaluation.extractor trainers.evaluation.frechet trainers.generate trainers.picture"
     " trainers.state trainers.labels trainers.lens trainers.memory",
     "trainers.gan trainers.vae",

@@ -74,7 +74,7 @@ class OptimConfig(Part):
     decay of squared gradients is `beta2`, and its steps are averaged with `beta1`; WGAN's code has 0.99 and 0.
     """
 
-    name: Literal["adam", "rmsprop"] = "adam"
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr_d: float = Field(2e-4, gt=0, le=10)
     lr_g: float = Field(2e-4, gt=0, le=10)
     beta1: float = Field(0.5, ge=0, lt=1)
@@ -183,6 +183,7 @@ class TrainConfig(Part):
     score_at: Literal["best", "last"] = "best"
     evaluation: EvaluationConfig = EvaluationConfig()
     stability: dict[str, StabilityParams] = Field({}, validate_default=True)
+    slow_every: int = Field(50, ge=2, le=10_000, description="steps between two values of the expensive signals")
     static_checks: Literal["refuse", "warn"] = "refuse"
     checkpoint_every: int = Field(1, ge=1, le=1_000_000)
     deterministic: bool = True

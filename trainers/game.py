@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.draws import Draw, every_step
+from trainers.stability.measures import Probe
 
 Batch = Mapping[str, Tensor]
 Loss = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
@@ -60,12 +61,14 @@ class Game:
         phases: players that compute their losses before any of them moves; phases follow one another within a step.
         draws: random tensors of a step; an "index" draw picks rows of the training data into the batch as "real".
         sampler: name of the network that generates samples; it is averaged for evaluation.
+        probe: what is measured now and then.
     """
 
     networks: dict[str, nn.Module]
     phases: tuple[tuple[Player, ...], ...]
     draws: tuple[Draw, ...]
     sampler: str
+    probe: Probe | None = None
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -79,24 +82,27 @@ class Game:
         return next(player for player in self.players if any(weight is first for weight in player.weights))
 
 
-def play(game: Game, step: int, batch: Batch, report: Callable[[Player, list[Tensor]], None]) -> None:
+Report = Callable[[Player, list[Tensor], Tensor], None]
+
+
+def play(game: Game, step: int, batch: Batch, report: Report) -> None:
     """Play one step: every player that is due takes one gradient step.
 
     Args:
         game: changed in place.
         step: number of this discriminator update, from 1.
         batch: this step's tensors.
-        report: is given each player's signals, still on the device.
+        report: is given each player's signals and the gradient norm of each of its weights, still on the device.
     """
     for phase in game.phases:
         due = [player for player in phase if player.due(step)]
         moves = [_gradients(player, batch, step) for player in due]
-        for player, (gradients, signals) in zip(due, moves, strict=True):
+        for player, (gradients, signals, norms) in zip(due, moves, strict=True):
             for weight, gradient in zip(player.weights, gradients, strict=True):
                 weight.grad = gradient
             _move(player, step, signals[0])
             player.after(step)
-            report(player, signals)
+            report(player, signals, norms)
 
 
 def _move(player: Player, step: int, loss: Tensor) -> None:
@@ -121,14 +127,10 @@ def _move(player: Player, step: int, loss: Tensor) -> None:
                 value.copy_(torch.where(moves, value, before))
 
 
-def _gradients(player: Player, batch: Batch, step: int) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+def _gradients(player: Player, batch: Batch, step: int) -> tuple[tuple[Tensor, ...], list[Tensor], Tensor]:
     loss, signals = player.loss(batch, step)
     gradients = torch.autograd.grad(loss, list(player.weights))
     absent = loss.new_full((), float("nan"))  # a lazy signal, at a step without it
-    return gradients, [*(signals.get(name, absent) for name in player.signals[:-1]), total_norm(gradients)]
-
-
-def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
-    """Return the Euclidean norm of all gradients taken together, a scalar on their device."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm
+    norms = torch.stack(torch._foreach_norm(gradients))
+    found = [*(signals.get(name, absent) for name in player.signals[:-1]), torch.linalg.vector_norm(norms)]
+    return gradients, found, norms

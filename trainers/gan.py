@@ -21,22 +21,12 @@ from trainers.networks.autoencoder import AutoEncoder
 from trainers.networks.batch import has_batch_norm, refuse_lone_rows
 from trainers.networks.initial import initialise
 from trainers.networks.stochastic import layers, reseed
+from trainers.networks.unfit import refuse_unfit
 from trainers.objectives import Objective
-from trainers.penalties import Penalty, clip_share, clip_weights
+from trainers.penalties import Penalty, clip_weights
 from trainers.registry import find
 from trainers.schedule import generator_due, refuse_idle, swapped
-
-SIGNALS = (
-    "d_loss",
-    "g_loss",
-    "logit_real",
-    "logit_fake",
-    "grad_norm_d",
-    "grad_norm_g",
-    "penalty",
-    "interpolate_norm",
-    "clip_share",
-)
+from trainers.stability.measures import Probe, adversarial_probe, said
 
 
 def build(
@@ -78,6 +68,7 @@ class _Adversaries:
             phases=((first, second),) if simultaneous else ((first,), (second,)),
             draws=self._draws(num_train),
             sampler="generator",
+            probe=self._probe(),
         )
 
     # -- what they play with -------------------------------------------------------------------------------------------
@@ -103,20 +94,10 @@ class _Adversaries:
         for name, net in nets.items():
             initialise(net, self.config.seed, name, builders.init)
             net.to(self.device).train()
-        self._refuse(nets)
+        refuse_lone_rows(nets.values(), self.config.batch_size)
+        refuse_idle(self.config, self.objective.pretrain)
+        refuse_unfit(self.config, self.objective, nets["discriminator"])
         return nets
-
-    def _refuse(self, nets: Mapping[str, nn.Module]) -> None:
-        config = self.config
-        refuse_lone_rows(nets.values(), config.batch_size)
-        refuse_idle(config, self.objective.pretrain)
-        # What checks.py cannot know before the networks of a user are built.
-        penalised = config.penalty.of_input_gradients and config.static_checks == "refuse"
-        if penalised and has_batch_norm(nets["discriminator"]):
-            raise ConfigError(
-                f"penalty {config.penalty.name} needs a discriminator without batch normalisation, but network "
-                f"{config.network.name} builds one with it; set static_checks to warn to train it all the same"
-            )
 
     @cached_property
     def g_due(self) -> Callable[[int], bool]:
@@ -187,22 +168,23 @@ class _Adversaries:
     def _discriminator(self) -> Player:
         config, penalty = self.config, self.penalty
         weights: list[Tensor] = list(self.nets["discriminator"].parameters())
-        clipped = ("clip_share",) if config.clip is not None else ()
+        told = () if self.objective.boundary is None else ("accuracy_d",)
+        of_fakes = ("logit_fake", "logit_real_var", "logit_fake_var", *told, *penalty.signals)
         return Player(
             name="discriminator",
             weights=weights,
-            signals=("d_loss", "logit_real", "logit_fake", *penalty.signals, *clipped, "grad_norm_d"),
+            signals=("d_loss", "logit_real", *of_fakes, "grad_norm_d"),
             lazy=dict.fromkeys(penalty.signals, config.penalty.every),
-            late=dict.fromkeys(("logit_fake", *penalty.signals), self.objective.pretrain),
-            loss=self._d_loss(weights),
+            late=dict.fromkeys(of_fakes, self.objective.pretrain),
+            loss=self._d_loss(),
             above=config.train_d_above,
             after=self._after_discriminator(weights),
             **optimizers.of_discriminator(config.optim, weights, config.steps),
         )
 
-    def _d_loss(self, weights: list[Tensor]) -> Loss:
+    def _d_loss(self) -> Loss:
         objective, penalty, discriminate = self.objective, self.penalty, self.nets["discriminator"]
-        lazy, clip = self.config.penalty.every, self.config.clip
+        lazy = self.config.penalty.every
         # A joint pass is faster, but batch statistics of real and fake together would tell D which is which.
         joint = self.config.batches == "mixed" or not has_batch_norm(discriminate)
 
@@ -212,20 +194,16 @@ class _Adversaries:
             both = discriminate(torch.cat((real, fake)))
             return both[: len(real)], both[len(real) :]
 
-        def clipped() -> dict[str, Tensor]:
-            return {} if clip is None else {"clip_share": clip_share(weights, clip)}
-
         def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             if step <= objective.pretrain:
                 on_real = discriminate(self.lens(batch["real"], "real", batch, step))
-                return on_real.mean(), dict.fromkeys(("d_loss", "logit_real"), on_real.detach().mean()) | clipped()
+                return on_real.mean(), dict.fromkeys(("d_loss", "logit_real"), on_real.detach().mean())
             real, fake = self._shown(batch, step)
             on_real, on_fake = judged(real, fake)
             adversarial = self.labels.d_loss(on_real, on_fake, real, fake, batch)
-            signals = clipped() | {"d_loss": adversarial.detach()}
-            signals |= {"logit_real": on_real.detach().mean(), "logit_fake": on_fake.detach().mean()}
+            signals = {"d_loss": adversarial.detach()} | said(on_real, on_fake, objective.boundary)
             if objective.after is not None:
-                self.said["real"], self.said["fake"] = on_real.detach(), on_fake.detach()
+                self.said.update(real=on_real.detach(), fake=on_fake.detach())
             if step % lazy:
                 return adversarial, signals
             term, more = penalty.term(discriminate, real, fake, batch)
@@ -238,9 +216,24 @@ class _Adversaries:
         """Return what D said in the step under way."""
         return {}
 
+    @cached_property
+    def drawn(self) -> dict[str, Tensor]:
+        """Return what G drew for D in the step under way."""
+        return {}
+
+    def _probe(self) -> Probe:
+        return adversarial_probe(
+            self.nets["discriminator"],
+            packed=self.lens.packed,
+            says=self.objective.says,
+            clip=self.config.clip,
+            drawn=self.drawn,
+            late=self.objective.pretrain,
+        )
+
     def _shown(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            fake = self.fakes(self.plays("generator", step), "d", batch)
+            self.drawn["fake"] = fake = self.fakes(self.plays("generator", step), "d", batch)
             if self.replay is not None:
                 fake = self.replay.mix(fake, batch, step - self.objective.pretrain)
         return self.lens(batch["real"], "real", batch, step), self.lens(fake, "d", batch, step)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,70 +12,227 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from trainers.draws import every_step
 from trainers.game import Game, Player
-from trainers.stability import Series, Window
+from trainers.stability import Series
+from trainers.stability.derived import Derived, derived
+from trainers.stability.measures import singular_values, update_ratio
 
 Rows = npt.NDArray[np.float32]  # [steps, signals]
+Steps = npt.NDArray[np.int64]
+
+SIGNALS = (
+    "d_loss", "g_loss", "logit_real", "logit_fake", "logit_real_var", "logit_fake_var", "accuracy_d", "grad_norm_d",
+    "grad_norm_g", "penalty", "interpolate_norm", "penalty_share", "grad_slope_d", "grad_slope_g", "non_finite",
+    "update_ratio_d", "update_ratio_g", "gap_train", "gap_held_out", "real_beyond", "diversity", "clip_share",
+)  # fmt: skip
+"""Columns that every history has, in order; those that a training does not have stay empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a signal comes from: at which steps it has a value, and how far apart these are, as a rule."""
+
+    due: Callable[[int], bool]
+    every: int
+    lazy: int = 1
+    late: int = 0
+
+    def at(self, steps: Steps) -> npt.NDArray[np.bool_]:
+        """Return at which steps there is a value."""
+        due = np.fromiter(map(self.due, steps.tolist()), dtype=np.bool_, count=len(steps))
+        found: npt.NDArray[np.bool_] = due & (steps % self.lazy == 0) & (steps > self.late)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What detectors look back on: the latest rows, and of the rarer signals those at the latest steps that have them.
+
+    Attributes:
+        rows: float32 [k, signals], of the last k steps.
+        rare: float32 [m, signals], of the last m multiples of `slow_every`, all but the rarer signals NaN.
+        evaluated: float64 [n, 1 + values], a row an evaluation, its step first.
+    """
+
+    rows: Rows
+    rare: Rows
+    evaluated: npt.NDArray[np.float64]
 
 
 class Signals:
     """A preallocated buffer [steps, signals] on the device, read once a segment.
 
     Args:
-        game: whose players report.
-        names: columns of the history, in order; those that no player reports stay empty.
+        game: whose players report; its probe and its weights are measured every `slow_every` steps.
+        names: columns of the history, in order; more follow: others that a player reports, and those of its layers.
+        slow_every: steps between two values of what is expensive.
         device: where the buffer lies.
     """
 
-    def __init__(self, game: Game, names: Sequence[str], device: torch.device) -> None:
-        self.names = tuple(names)
-        self._owners = {name: player for player in game.players for name in player.signals}
-        self._every = {name: owner.every * owner.lazy.get(name, 1) for name, owner in self._owners.items()}
-        self._columns = {
-            player.name: torch.tensor([self.names.index(name) for name in player.signals], device=device)
-            for player in game.players
-        }
-        self._device = device
+    def __init__(self, game: Game, names: Sequence[str], slow_every: int, device: torch.device) -> None:
+        self._game, self._slow, self._device = game, slow_every, device
+        self._sources = self._found()
+        self._derived: dict[str, Derived] = derived(self._sources)
+        self._sources |= {name: self._sources[one.like] for name, one in self._derived.items()}
+        if "non_finite" in names:
+            self._sources["non_finite"] = Source(due=every_step, every=1)
+        own = (name for name in self._sources if name not in names)
+        self.names = (*names, *own)
+        self.rare = frozenset(name for name, source in self._sources.items() if source.lazy == slow_every > 1)
+        self._columns = {name: self._places(reported) for name, reported in self._reported().items()}
         self._buffer = torch.empty(0, device=device)
+
+    def _found(self) -> dict[str, Source]:
+        sources: dict[str, Source] = {}
+        for player in self._game.players:
+            own = Source(due=player.due, every=player.every)
+            for name in player.signals:
+                lazy, late = player.lazy.get(name, 1), player.late.get(name, 0)
+                every = math.lcm(player.every, lazy)
+                sources[name] = replace(own, every=every, lazy=lazy, late=late)
+            slow = replace(own, every=math.lcm(player.every, self._slow), lazy=self._slow)
+            sources |= dict.fromkeys(_layers(player), own)
+            sources[_ratio(player)] = slow
+        slow = Source(due=every_step, every=self._slow, lazy=self._slow)
+        probe = self._game.probe
+        sources |= {} if probe is None else dict.fromkeys(probe.signals, replace(slow, late=probe.late))
+        return sources | dict.fromkeys(self._sigmas(), slow)
+
+    def _sigmas(self) -> list[str]:
+        sampler = self._game.networks.get(self._game.sampler)
+        number = 0 if sampler is None else len(singular_values(sampler))
+        return [f"sigma_g.{layer}" for layer in range(1, number + 1)]
+
+    def _reported(self) -> dict[str, list[str | None]]:
+        """Return what is written at once, by who writes it; None is what is not kept."""
+        found: dict[str, list[str | None]] = {}
+        for player in self._game.players:
+            layers = iter(_layers(player))
+            found[player.name] = [
+                *player.signals,
+                *(next(layers) if weight.dim() > 1 else None for weight in player.weights),
+            ]
+            found[_ratio(player)] = [_ratio(player)]
+        probe = self._game.probe
+        return found | {"": [*(() if probe is None else probe.signals), *self._sigmas()]}
+
+    def _places(self, names: Sequence[str | None]) -> Tensor:
+        last = len(self.names)  # a column that nobody reads
+        return torch.tensor(
+            [last if name is None else self.names.index(name) for name in names], device=self._device, dtype=torch.long
+        )
 
     @property
     def every(self) -> Mapping[str, int]:
         """Steps between two values of each signal that this game has."""
-        return self._every
+        return {name: source.every for name, source in self._sources.items()}
+
+    # -- on the device: nothing waits for it ---------------------------------------------------------------------------
 
     def reset(self, steps: int) -> None:
         """Make room for a segment."""
-        self._buffer = torch.full((steps, len(self.names)), float("nan"), device=self._device)
+        self._buffer = torch.full((steps, len(self.names) + 1), float("nan"), device=self._device)
 
-    def put(self, row: int, player: Player, values: list[Tensor]) -> None:
-        """Write what a player reports at one step of the segment; nothing waits for the device."""
-        self._buffer[row].index_copy_(0, self._columns[player.name], torch.stack(values))
+    def put(self, row: int, player: Player, values: list[Tensor], norms: Tensor) -> None:
+        """Write what a player reports at one step of the segment, and the gradient norm of each of its weights."""
+        self._buffer[row].index_copy_(0, self._columns[player.name], torch.cat((torch.stack(values), norms)))
 
-    def rows(self) -> Rows:
-        """Read the segment, float32 [steps, signals]; NaN also where there is no value."""
-        rows: Rows = self._buffer.cpu().numpy()
+    def before(self, step: int) -> dict[str, list[Tensor]]:
+        """Return copies of the weights of the players that move at a step, if it is one at which they are measured."""
+        if step % self._slow:
+            return {}
+        return {p.name: [weight.detach().clone() for weight in p.weights] for p in self._game.players if p.due(step)}
+
+    def after(
+        self, row: int, step: int, weights: Mapping[str, list[Tensor]], batch: Mapping[str, Tensor], held_out: Tensor
+    ) -> None:
+        """Write what is measured every `slow_every` steps, once the players have moved."""
+        for player in self._game.players:
+            if player.name in weights:
+                now = [weight.detach() for weight in player.weights]
+                ratio = update_ratio(weights[player.name], now)
+                self._buffer[row].index_copy_(0, self._columns[_ratio(player)], ratio.view(1))
+        probe, absent = self._game.probe, self._buffer.new_full((), float("nan"))
+        found = {} if probe is None or step <= probe.late else probe.measure(batch, held_out, step)
+        values = [] if probe is None else [found.get(name, absent) for name in probe.signals]
+        sampler = self._game.networks.get(self._game.sampler)
+        values += [] if sampler is None else singular_values(sampler)
+        if values:
+            self._buffer[row].index_copy_(0, self._columns[""], torch.stack(values))
+
+    # -- on the host ---------------------------------------------------------------------------------------------------
+
+    def rows(self, start: int) -> Rows:
+        """Read the segment that began after step `start`, float32 [steps, signals]; NaN also where there is no value.
+
+        What follows from other signals is added: `non_finite` is how many of a step's are NaN or infinite.
+        """
+        rows: Rows = self._buffer[:, :-1].cpu().numpy().copy()
+        for name, one in self._derived.items():
+            inputs = {key: rows[:, self.names.index(key)] for key in one.of}
+            rows[:, self.names.index(name)] = one.compute(inputs)
+        if "non_finite" in self._sources:
+            present = self._present(np.arange(start + 1, start + 1 + len(rows), dtype=np.int64))
+            own = self.names.index("non_finite")
+            mask = np.stack([present[name] for name in self.names], axis=1)
+            mask[:, own] = False
+            rows[:, own] = (mask & ~np.isfinite(rows)).sum(axis=1)
         return rows
 
     def batch(self, rows: Rows, start: int) -> pa.RecordBatch:
         """Return the segment as Arrow: `step`, then a float32 column a signal, null where there is no value."""
         steps = np.arange(start + 1, start + 1 + len(rows), dtype=np.int64)
+        present = self._present(steps)
         columns = [pa.array(steps)]
         for index, name in enumerate(self.names):
-            columns.append(pa.array(rows[:, index], mask=~self._present(name, steps), from_pandas=False))
+            columns.append(pa.array(rows[:, index], mask=~present[name], from_pandas=False))
         return pa.RecordBatch.from_arrays(columns, names=["step", *self.names])
 
-    def window(self, rows: Rows, stop: int, after: int, d_floor: float | None) -> Window:
-        """Return what detectors see of the rows that end at step `stop`."""
+    def series(self, rows: Rows, stop: int, rare: Rows) -> dict[str, Series]:
+        """Return each signal's values in the rows that end at step `stop`, with its earlier ones where it is rare."""
         steps = np.arange(stop - len(rows) + 1, stop + 1, dtype=np.int64)
-        signals = {
-            name: Series(steps=steps[present], values=rows[present, index])
-            for index, name in enumerate(self.names)
-            if (present := self._present(name, steps)).any()
-        }
-        return Window(signals=signals, after=after, every=self._every, d_floor=d_floor)
+        first = (steps[0] - 1) // self._slow if len(steps) else stop // self._slow
+        earlier = (first - np.arange(len(rare))[::-1]) * self._slow
+        present, before = self._present(steps), self._present(earlier)
+        found: dict[str, Series] = {}
+        for index, name in enumerate(self.names):
+            mask, old = present[name], before[name] & (name in self.rare)
+            if mask.any() or old.any():
+                found[name] = Series(
+                    steps=np.concatenate((earlier[old], steps[mask])),
+                    values=np.concatenate((rare[old, index], rows[mask, index])),
+                )
+        return found
 
-    def _present(self, name: str, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        owner = self._owners.get(name)
-        if owner is None:
-            return np.zeros(len(steps), dtype=np.bool_)
-        return np.array([owner.reports(name, step) for step in steps.tolist()], dtype=np.bool_)
+    def kept(self, rows: Rows, stop: int, rare: Rows, reach: int, seldom: int) -> tuple[Rows, Rows]:
+        """Return the latest `reach` rows, and of the `seldom` steps before those the ones that have rarer signals."""
+        latest = rows[max(0, len(rows) - reach) :]
+        start = stop - len(rows)  # of what was kept until now
+        end = stop - len(latest)
+        due = np.arange(start // self._slow + 1, end // self._slow + 1) * self._slow - start - 1
+        more = rows[due].copy() if len(due) else rows[:0]
+        more[:, [name not in self.rare for name in self.names]] = np.nan
+        return latest, np.concatenate((rare, more))[-max(1, seldom // self._slow) :]
+
+    def _present(self, steps: Steps) -> dict[str, npt.NDArray[np.bool_]]:
+        found: dict[Source, npt.NDArray[np.bool_]] = {}
+        for source in self._sources.values():
+            if source not in found:
+                found[source] = source.at(steps)
+        none = np.zeros(len(steps), dtype=np.bool_)
+        return {name: found[self._sources[name]] if name in self._sources else none for name in self.names}
+
+
+def _suffix(player: Player) -> str:
+    return player.signals[-1].removeprefix("grad_norm_")
+
+
+def _ratio(player: Player) -> str:
+    return f"update_ratio_{_suffix(player)}"
+
+
+def _layers(player: Player) -> list[str]:
+    """Return the names of the gradient norms of a player's weight matrices and kernels, from the first layer on."""
+    number = sum(weight.dim() > 1 for weight in player.weights)
+    return [f"{player.signals[-1]}.{layer}" for layer in range(1, number + 1)]

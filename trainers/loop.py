@@ -22,15 +22,16 @@ from trainers.config import Environment, TrainConfig
 from trainers.draws import Staged, blocks, generator, numbers
 from trainers.environment import configure, describe, global_state, placed
 from trainers.errors import ConfigError
+from trainers.evaluation.neighbours import neighbours_of
 from trainers.game import Game, play
 from trainers.generate import Floats, run
-from trainers.history import Rows, Signals
 from trainers.objectives import Objective, OwnGame
 from trainers.picture import IMAGE_DIMS, to_uint8
 from trainers.registry import find
-from trainers.stability import Detector
+from trainers.stability import Constants
 from trainers.stability.events import Event
 from trainers.state import TrainState, restore, save, snapshot
+from trainers.watch import Watch
 
 SHOWN_POINTS = 1000
 OWN_RANDOM = (
@@ -128,17 +129,16 @@ class Training:
         self._parameters = _paired(self._average.parameters(), self._sampler.parameters())
         self._buffers = list(zip(*_paired(self._average.buffers(), self._sampler.buffers()), strict=True))
         self._evaluator = evaluation.make_evaluator(config, dataset, extractor)
-        own = (name for player in self._game.players for name in player.signals if name not in gan.SIGNALS)
-        self._signals = Signals(self._game, (*gan.SIGNALS, *own), self._device)
-        self._detectors = _detectors(config)
-        self._d_floor = objective.d_floor
-        self._reach = _reach(config)
-        self._tail: Rows = np.empty((0, len(self._signals.names)), dtype=np.float32)
+        self._neighbours = neighbours_of(dataset, self._evaluator)
+        self._held_out = torch.from_numpy(dataset.held_out)
+        self.constants = self._known(objective)
+        self._watch = Watch(config, self._game, self.constants, self._device)
 
     def resume(self, state: TrainState) -> None:
         """Go on from a state."""
         restore(self._game, self._average, state)
-        self.step, self._tail = state.step, state.tail
+        self._watch.go_on(state.past)
+        self.step = state.step
 
     def scores(self) -> Mapping[str, float]:
         """Return the scores of the averaged generator as it is now; none where one is not finite."""
@@ -149,21 +149,20 @@ class Training:
         began, drawn = time.perf_counter(), global_state(self._device)
         start, size = self.step, self._config.segment_steps
         stop = min((start // size + 1) * size, self._config.steps)
-        rows = self._play(start, stop)
-        events = refusals(self._config) if start == 0 else ()  # those that only warn
-        events += self._detect(rows, start, stop)
+        self._play(start, stop)
         samples = self._sample()
         if global_state(self._device) != drawn:
             raise ConfigError(OWN_RANDOM)
         scores, unscored = self._score(samples, stop)
-        events += unscored
+        history, events = self._watch.segment(start, stop, self._evaluated(samples, scores))
+        events = (*(refusals(self._config) if start == 0 else ()), *events, *unscored)  # the first only warn
         self.step = stop
-        state = snapshot(self._game, self._average, stop, self._tail)
+        state = snapshot(self._game, self._average, stop, self._watch.past)
         return Segment(
             index=math.ceil(stop / size),
             start=start,
             stop=stop,
-            history=self._signals.batch(rows, start),
+            history=history,
             events=events,
             scores=scores,
             samples=self._shown(samples),
@@ -174,18 +173,27 @@ class Training:
             generator=partial(_weights, state),
         )
 
-    def _play(self, start: int, stop: int) -> Rows:
-        self._signals.reset(stop - start)
+    def _play(self, start: int, stop: int) -> None:
+        signals = self._watch.signals
+        signals.reset(stop - start)
         draws, where = self._game.draws, {"index": self._train.device}
         for before, last in blocks(draws, start, stop):
             staged = Staged(draws, self._config.seed, before, last, self._device, where)
             for step in range(before + 1, last + 1):
                 batch = staged.at(step)
                 batch["real"] = self._train[batch["index"]].to(self._device)
-                play(self._game, step, batch, partial(self._signals.put, step - start - 1))
+                row, old = step - start - 1, signals.before(step)
+                play(self._game, step, batch, partial(signals.put, row))
                 if self._moves(step):
                     self._update_average()
-        return self._signals.rows()
+                if old:
+                    signals.after(row, step, old, batch, self._unseen(step))
+
+    def _unseen(self, step: int) -> Tensor:
+        """Return as many rows of the held-out part as a batch has; they go round in it, and nothing is drawn."""
+        rows, every = self._config.batch_size * self._config.pack, self._config.slow_every
+        first = step // every * rows
+        return self._held_out[torch.arange(first, first + rows) % len(self._held_out)].to(self._device)
 
     def _update_average(self) -> None:
         """Average parameters exponentially (Karras et al. 2018, appendix A.1); copy buffers."""
@@ -194,12 +202,23 @@ class Training:
             for mine, new in self._buffers:
                 mine.copy_(new)
 
-    def _detect(self, rows: Rows, start: int, stop: int) -> tuple[Event, ...]:
-        seen = np.concatenate((self._tail, rows))
-        window = self._signals.window(seen, stop, start, self._d_floor)
-        found = [event for detect in self._detectors if (event := detect(window)) is not None]
-        self._tail = seen[max(0, len(seen) - self._reach) :]
-        return tuple(sorted(found, key=lambda event: event.step))
+    def _known(self, objective: Objective | OwnGame) -> Constants:
+        config = self._config
+        stagnation = config.stability.get("stagnation")
+        untrained = None
+        if stagnation is not None and stagnation.action != "off":
+            untrained = self._neighbours.values(self._sample())["energy"]
+        return Constants(
+            d_floor=objective.d_floor,
+            boundary=objective.boundary if isinstance(objective, Objective) else None,
+            clip=config.clip,
+            target=config.penalty.target,
+            untrained=untrained if untrained is not None and math.isfinite(untrained) else None,
+        )
+
+    def _evaluated(self, samples: Floats, scores: Mapping[str, float]) -> dict[str, float]:
+        score = next(iter(scores.values()), math.nan)
+        return {"score": score, **self._neighbours.values(samples)}
 
     def _sample(self) -> Floats:
         """Draw from the averaged generator; the latents are the same at every segment of a trial."""
@@ -223,18 +242,6 @@ class Training:
         if not self._is_image:
             return samples[:SHOWN_POINTS, :2]
         return to_uint8(samples[: self._config.evaluation.grid])
-
-
-def _detectors(config: TrainConfig) -> list[Detector]:
-    chosen = [params for params in config.stability.values() if params.action != "off"]
-    return [find("detector", params.name).load_make()(params) for params in chosen]
-
-
-def _reach(config: TrainConfig) -> int:
-    """Return the steps that detectors look back on; while a critic warms up, G's updates are further apart."""
-    longest = max((params.window for params in config.stability.values()), default=1)
-    warms = config.warmup.updates or config.warmup.again_every
-    return longest * (max(1, math.ceil(config.warmup.n_critic / config.n_critic)) if warms else 1)
 
 
 def _paired(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -21,9 +21,14 @@ def _rmsprop(weights: Sequence[Tensor], lr: float, beta1: float, beta2: float) -
     return torch.optim.RMSprop(weights, lr=lr * (1 - beta1), alpha=beta2, momentum=beta1)
 
 
+def _sgd(weights: Sequence[Tensor], lr: float, beta1: float, _beta2: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(weights, lr=lr * (1 - beta1), momentum=beta1)
+
+
 _OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], float, float, float], torch.optim.Optimizer]] = {
     "adam": _adam,
     "rmsprop": _rmsprop,
+    "sgd": _sgd,
 }
 
 

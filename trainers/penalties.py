@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -192,9 +192,3 @@ def clip_weights(weights: list[Tensor], clip: float) -> None:
     with torch.no_grad():
         torch._foreach_clamp_min_(weights, -clip)
         torch._foreach_clamp_max_(weights, clip)
-
-
-def clip_share(weights: Sequence[Tensor], clip: float) -> Float[Tensor, ""]:
-    """Return the share of weights within 0.1 % of the clip, in [0, 1] (Gulrajani 2017, fig. 1b: they pile up there)."""
-    at_clip = torch.stack([(weight.detach().abs() >= 0.999 * clip).sum() for weight in weights]).sum()
-    return at_clip / sum(weight.numel() for weight in weights)

@@ -130,31 +130,15 @@ PENALTIES = (
         "trainers.params.penalties:L2PenaltyParams",
     ),
 )
-NETWORKS = (
-    Row(
-        "mlp",
-        "fully connected generator and discriminator",
-        "trainers.networks.mlp:make",
-        "trainers.params.networks:MlpParams",
-    ),
-    Row(
-        "dcgan",
-        "strided convolutions with batch normalisation (Radford et al. 2015)",
-        "trainers.networks.dcgan:make",
-        "trainers.params.networks:DcganParams",
-    ),
-    Row(
-        "resnet",
-        "residual blocks with ReLU (Gulrajani et al. 2017, Miyato et al. 2018)",
-        "trainers.networks.resnet:make",
-        "trainers.params.networks:ResnetParams",
-    ),
-    Row(
-        "pacgan",
-        "fully connected, with batch normalisation in G and maxout in D (Lin et al. 2018)",
-        "trainers.networks.pacgan:make",
-        "trainers.params.networks:PacganParams",
-    ),
+NETWORKS = tuple(
+    Row(name, summary, f"trainers.networks.{name}:make", f"trainers.params.networks:{name.title()}Params")
+    for name, summary in (
+        ("mlp", "fully connected generator and discriminator"),
+        ("dcgan", "strided convolutions with batch normalisation (Radford et al. 2015)"),
+        ("resnet", "residual blocks with ReLU (Gulrajani et al. 2017, Miyato et al. 2018)"),
+        ("dirac", "a generator of one point and a discriminator of one slope (Mescheder et al. 2018)"),
+        ("pacgan", "fully connected, with batch normalisation in G and maxout in D (Lin et al. 2018)"),
+    )
 )
 DATA = (
     Row("digits", "1,797 scanned 8x8 digits that scikit-learn ships", "trainers.data.digits:make", samples="images"),
@@ -239,25 +223,33 @@ DATA = (
     ),
     Row("dirac", "all mass at 0 in one dimension", "trainers.data.points:make_dirac", samples="points"),
 )
-DETECTORS = (
+_DETECTORS = {
+    "non_finite": "a signal is NaN or infinite",
+    "d_loss_zero": "the discriminator's loss stays at 0: it has won and teaches nothing",
+    "exploding_gradient": "a player's gradient norm stays above 100",
+    "vanishing_generator_gradient": "D tells nearly all samples, and G's gradient is nothing",
+    "d_loss_spiking": "D's loss has many spikes",
+    "generator_fooling": "G's loss falls steadily, D is wrong, and the samples are no better",
+    "oscillation": "D(x) - D(G(z)) goes round in a lasting period",
+    "stagnation": "the score stays no better than the untrained generator's",
+    "clip_saturation": "nearly all of D's weights lie at the clip",
+    "layer_gradient_blowup": "gradients grow or shrink by decades over a network's depth",
+    "lipschitz_violation": "a penalty does not hold D's gradient norm at its target",
+    "critic_overfit": "D's advantage on training data is not there on held-out data",
+    "critic_drift": "D's mean output is above 1,000 in size",
+    "mode_collapse": "fakes are all but the same sample",
+    "mode_dropping": "fakes cover too little of the held-out data",
+    "spectral_collapse": "a top singular value of G jumps",
+    "memorisation": "fakes are copies of the training data",
+}
+DETECTORS = tuple(
     Row(
-        "d_loss_zero",
-        "the discriminator's loss stays at 0: it has won and teaches nothing",
-        "trainers.stability.detectors:make_d_loss_zero",
-        "trainers.params.detectors:DLossZeroParams",
-    ),
-    Row(
-        "exploding_gradient",
-        "a player's gradient norm stays above 100",
-        "trainers.stability.detectors:make_exploding_gradient",
-        "trainers.params.detectors:ExplodingGradientParams",
-    ),
-    Row(
-        "non_finite",
-        "a signal is NaN or infinite",
-        "trainers.stability.detectors:make_non_finite",
-        "trainers.params.detectors:NonFiniteParams",
-    ),
+        name,
+        summary,
+        f"trainers.stability.detectors.{name}:make",
+        f"trainers.params.detectors:{name.title().replace('_', '')}Params",
+    )
+    for name, summary in _DETECTORS.items()
 )
 METRICS = (
     Row(

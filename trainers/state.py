@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from trainers.errors import IntegrityError
 from trainers.game import Game, Player
 
-FORMAT = 1
+FORMAT = 2  # 1 had one array of signals
+
+Past = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 class MisfitError(IntegrityError):
@@ -29,15 +31,15 @@ class TrainState:
     Attributes:
         step: discriminator updates so far.
         tensors: on the CPU, by name: networks, their average, and optimizers, parameters and buffers alike.
-        tail: what detectors look back on: the latest signals, float32 [rows, signals], NaN where one is absent.
+        past: what detectors look back on, by name: arrays of signals, NaN where one is absent.
     """
 
     step: int
     tensors: Mapping[str, Tensor]
-    tail: npt.NDArray[np.float32]
+    past: Mapping[str, Past]
 
 
-def snapshot(game: Game, average: nn.Module, step: int, tail: npt.NDArray[np.float32]) -> TrainState:
+def snapshot(game: Game, average: nn.Module, step: int, past: Mapping[str, Past]) -> TrainState:
     """Copy the state of a game to the CPU."""
     named: dict[str, Tensor] = {}
     for name, network in (*game.networks.items(), ("average", average)):
@@ -45,7 +47,7 @@ def snapshot(game: Game, average: nn.Module, step: int, tail: npt.NDArray[np.flo
     for player in game.players:
         for index, entries in player.optimizer.state_dict()["state"].items():
             named |= {f"optimizer/{player.name}/{index}/{key}": value for key, value in entries.items()}
-    return TrainState(step=step, tensors={key: _copy(value) for key, value in named.items()}, tail=tail.copy())
+    return TrainState(step=step, tensors={key: _copy(value) for key, value in named.items()}, past=past)
 
 
 def restore(game: Game, average: nn.Module, state: TrainState) -> None:
@@ -74,7 +76,8 @@ def save(state: TrainState, owner: str = "") -> bytes:
 
     # One entry: safetensors writes several in an order that changes from call to call.
     header = {"checkpoint": json.dumps({"format": FORMAT, "step": state.step, "owner": owner})}
-    data: bytes = to_bytes({**state.tensors, "tail": torch.from_numpy(state.tail)}, metadata=header)
+    past = {f"past/{name}": torch.from_numpy(np.ascontiguousarray(rows)) for name, rows in state.past.items()}
+    data: bytes = to_bytes({**state.tensors, **past}, metadata=header)
     return data
 
 
@@ -90,15 +93,17 @@ def load(data: bytes) -> TrainState:
     try:
         tensors = from_bytes(data)
         header = json.loads(metadata(data)["checkpoint"])
-        tail = tensors.pop("tail").numpy()
         step, version = int(header["step"]), int(header["format"])
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"not a checkpoint: {error}") from error
     if version != FORMAT:
         raise IntegrityError(f"the checkpoint has format {version}, but this version reads format {FORMAT}")
-    if tail.ndim != 2 or tail.dtype != np.float32:  # noqa: PLR2004 - rows and signals
-        raise IntegrityError(f"not a checkpoint: its tail is {tail.dtype} {list(tail.shape)}")
-    return TrainState(step=step, tensors=tensors, tail=tail)
+    past = _below(tensors, "past/")
+    for name, rows in past.items():
+        if rows.ndim != 2 or rows.dtype not in (torch.float32, torch.float64):  # noqa: PLR2004 - rows and signals
+            raise IntegrityError(f"not a checkpoint: its {name} is {rows.dtype} {list(rows.shape)}")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("past/")}
+    return TrainState(step=step, tensors=kept, past={name: rows.numpy() for name, rows in past.items()})
 
 
 def metadata(data: bytes) -> dict[str, str]:

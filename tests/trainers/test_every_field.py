@@ -20,7 +20,7 @@ WARM = {"warmup": {"updates": 1, "n_critic": 3, "again_every": 2}}
 PAIRS: dict[str, tuple[Mapping[str, Any], Any]] = {  # of a field: a configuration where it applies, and another value
     "seed": ({}, 1),
     "clip": (WASSERSTEIN, 0.01),
-    "optim.name": ({}, "rmsprop"),
+    "optim.name": ({}, ("rmsprop", "sgd")),
     "optim.beta1_g": ({}, 0.9),
     "optim.beta2_g": ({}, 0.5),
     "optim.weight_decay": ({}, 0.5),
@@ -58,6 +58,7 @@ PAIRS: dict[str, tuple[Mapping[str, Any], Any]] = {  # of a field: a configurati
     "ema": ({}, 0.5),
     "steps": ({}, 11),
     "segment_steps": ({}, 4),
+    "slow_every": ({"slow_every": 4}, 5),
     "evaluation.samples": ({}, 9),
     "evaluation.grid": (DCGAN, 3),
 }
@@ -135,6 +136,7 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {  # of a kind and a variant: ano
         | {"upsample": "pixel_shuffle", "downsample": "average", "noise_std": 0.5, "dropout_at_sampling": True},
         "resnet": RANDOM | {"init": ("normal", "orthogonal"), "features": 3, "norm_g": ("none", "layer", "instance")}
         | {"norm_d": ("none", "batch", "layer", "instance"), "noise_std": 0.5, "dropout_at_sampling": True},
+        "dirac": {"theta": 2.0, "psi": 2.0},
         "pacgan": RANDOM | {"init": ("he", "orthogonal"), "width_g": 5, "width_d": 5, "pieces": 3}
         | {"noise_std": 0.5, "dropout_at_sampling": True},
     },
@@ -167,6 +169,8 @@ def configuration(kind: str, name: str, changes: Mapping[str, Any]) -> dict[str,
     if kind == "data":
         network = {"name": "dcgan", "features": 2} if name == "stacked_digits" else {"name": "mlp", "width": 4}
         return {**own, "network": network, "metrics": ["sliced_wasserstein"]}
+    if name == "dirac":
+        return {**own, "data": "dirac", "metrics": ["sliced_wasserstein"]}
     if name in ("dcgan", "resnet"):
         return {**own, "data": IMAGES}
     return own

@@ -33,7 +33,7 @@ class Table:
         )
 
     def play(self, step=1):
-        play(self.game, step, {}, lambda p, values: self.reports.append((p.name, [v.item() for v in values])))
+        play(self.game, step, {}, lambda p, values, _: self.reports.append((p.name, [v.item() for v in values])))
         return self.x.item(), self.y.item()
 
 
@@ -115,7 +115,7 @@ def test_a_player_that_moves_only_above_a_loss_stays_whole_below_it():
     )
     game, seen = Game(networks={}, phases=((player,),), draws=(), sampler="w"), []
     for step in (1, 2, 3):
-        play(game, step, {}, lambda _, values: seen.append([value.item() for value in values]))
+        play(game, step, {}, lambda _, values, __: seen.append([value.item() for value in values]))
         state = {key: value.clone() for key, value in adam.state[weight].items()}
         if step == 1:
             once = (weight.item(), state)

@@ -10,7 +10,7 @@ from tests.fakes.trainings import DCGAN, DCGAN_WITHOUT_NORM, WGAN_GP, column, ga
 from trainers import data
 from trainers.draws import Staged
 from trainers.errors import ConfigError
-from trainers.gan import SIGNALS
+from trainers.history import SIGNALS
 
 CPU = torch.device("cpu")
 
@@ -106,21 +106,26 @@ def test_lambda_weighs_the_penalty_and_the_loss_is_told_without_it():
 @pytest.mark.parametrize("clip", [0.003, 0.02])
 @pytest.mark.parametrize("variant", [{}, DCGAN], ids=["mlp", "dcgan"])
 def test_clipping_bounds_every_weight_after_every_update(clip, variant):
-    segments = run(tiny(**variant, objective="wasserstein", clip=clip, optim={"lr_d": 0.01}, segment_steps=1))
+    segments = run(
+        tiny(**variant, objective="wasserstein", clip=clip, optim={"lr_d": 0.01}, segment_steps=1, slow_every=2)
+    )
     for segment in segments:
         weights = {k: v for k, v in state_of(segment).tensors.items() if k.startswith("discriminator/")}
         names = dict(game_of(tiny(**variant)).networks["discriminator"].named_parameters())
         largest = max(weights[f"discriminator/{name}"].abs().max().item() for name in names)
         assert largest <= np.float32(clip)
-    assert all(0 < share <= 1 for share in column(segments, "clip_share")[1:])
+    assert all(0 < share <= 1 for share in column(segments, "clip_share")[1::2])
 
 
 def test_without_clip_and_penalty_their_signals_do_not_exist():
     def absent(**config):
-        return set(SIGNALS) - {name for player in game_of(tiny(**config)).players for name in player.signals}
+        return {name for name in SIGNALS if set(column(run(tiny(slow_every=4, **config)), name)) == {None}}
 
-    assert absent() == {"penalty", "interpolate_norm", "clip_share"}
-    assert absent(**WGAN_GP) == {"clip_share"}
+    penalised = {"penalty", "interpolate_norm", "penalty_share"}
+    shallow = {"grad_slope_d", "grad_slope_g"}  # two layers have no slope
+    assert absent() == {"clip_share", *penalised, *shallow}
+    assert absent(**WGAN_GP) == {"clip_share", "accuracy_d", *shallow}
+    assert absent(objective="wasserstein", clip=0.1) == {"accuracy_d", *penalised, *shallow}
 
 
 def test_a_batch_has_the_size_and_the_latents_that_were_asked_for():

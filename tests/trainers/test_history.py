@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainers.draws import every as due
 from trainers.game import Game, Player
 from trainers.history import Signals
 from trainers.history_file import from_bytes, to_bytes
+from trainers.stability.measures import Probe
 
 NAMES = ("loss_a", "loss_b", "norm_a", "absent")
 
@@ -29,26 +32,30 @@ def player(name, every, signals):
     )
 
 
+NORMS = torch.tensor([2.0])
+RATIOS = ("update_ratio_norm_a", "update_ratio_loss_b")
+NOTHING = np.empty((0, len(NAMES) + len(RATIOS)), dtype=np.float32)
+NOTHING_PROBED = np.empty((0, 4), dtype=np.float32)
 A, B = player("a", 1, ("loss_a", "norm_a")), player("b", 3, ("loss_b",))
 
 
 @pytest.fixture
 def signals():
-    return Signals(Game(networks={}, phases=((A,), (B,)), draws=(), sampler="a"), NAMES, torch.device("cpu"))
+    return Signals(Game(networks={}, phases=((A,), (B,)), draws=(), sampler="a"), NAMES, 4, torch.device("cpu"))
 
 
 def record(signals, start, stop):
     signals.reset(stop - start)
     for step in range(start + 1, stop + 1):
-        signals.put(step - start - 1, A, [torch.tensor(float(step)), torch.tensor(float("nan"))])
+        signals.put(step - start - 1, A, [torch.tensor(float(step)), torch.tensor(float("nan"))], NORMS)
         if step % 3 == 0:
-            signals.put(step - start - 1, B, [torch.tensor(-float(step))])
-    return signals.rows()
+            signals.put(step - start - 1, B, [torch.tensor(-float(step))], NORMS)
+    return signals.rows(start)
 
 
 def test_a_segment_is_a_row_a_step_with_nulls_where_nothing_was_reported(signals):
     batch = signals.batch(record(signals, 4, 9), 4)
-    assert batch.schema.names == ["step", *NAMES]
+    assert batch.schema.names == ["step", *NAMES, *RATIOS]
     assert batch.schema.field("step").type == pa.int64()
     assert {batch.schema.field(name).type for name in NAMES} == {pa.float32()}
     assert batch.column("step").to_pylist() == [5, 6, 7, 8, 9]
@@ -66,22 +73,74 @@ def test_a_nan_that_was_reported_is_a_nan_and_not_null(signals):
 def test_a_reset_forgets_the_segment_before(signals):
     record(signals, 0, 6)
     signals.reset(2)
-    assert np.isnan(signals.rows()).all()
+    assert np.isnan(signals.rows(6)).all()
 
 
-def test_the_window_holds_what_exists_with_its_steps(signals):
-    rows = record(signals, 4, 9)
-    window = signals.window(rows, 9, 4, 0.0)
-    assert set(window.signals) == {"loss_a", "loss_b", "norm_a"}
-    assert window.signals["loss_b"].steps.tolist() == [6, 9]
-    assert window.signals["loss_b"].values.tolist() == [-6, -9]
-    assert window.signals["loss_a"].steps.tolist() == [5, 6, 7, 8, 9]
-    assert (window.after, window.d_floor) == (4, 0.0)
-    assert window.every == {"loss_a": 1, "norm_a": 1, "loss_b": 3}
+def test_a_series_holds_what_exists_with_its_steps(signals):
+    series = signals.series(record(signals, 4, 9), 9, NOTHING)
+    assert set(series) == {"loss_a", "loss_b", "norm_a", "update_ratio_norm_a"}
+    assert series["loss_b"].steps.tolist() == [6, 9]
+    assert series["loss_b"].values.tolist() == [-6, -9]
+    assert series["loss_a"].steps.tolist() == [5, 6, 7, 8, 9]
+    assert {name: signals.every[name] for name in series} == {"loss_a": 1, "norm_a": 1, "loss_b": 3, RATIOS[0]: 4}
 
 
 def test_a_signal_without_a_value_in_the_window_is_missing(signals):
-    assert "loss_b" not in signals.window(record(signals, 0, 2), 2, 0, None).signals
+    assert "loss_b" not in signals.series(record(signals, 0, 2), 2, NOTHING)
+
+
+class Probed:
+    """A game of A with a probe that says the step, every 4 steps from step 8 on, and its signals."""
+
+    def __init__(self):
+        probe = Probe(signals=("said",), measure=lambda _b, _h, step: {"said": torch.tensor(float(step))}, late=4)
+        self.game = Game(networks={}, phases=((A,),), draws=(), sampler="a", probe=probe)
+        self.signals = Signals(self.game, ("loss_a", "norm_a"), 4, torch.device("cpu"))
+
+    def record(self, start, stop):
+        signals = self.signals
+        signals.reset(stop - start)
+        for step in range(start + 1, stop + 1):
+            before = signals.before(step)
+            assert bool(before) == (step % 4 == 0)
+            with torch.no_grad():
+                A.weights[0].fill_(2.0 * step)
+            signals.put(step - start - 1, A, [torch.tensor(float(step))] * 2, NORMS)
+            if before:
+                signals.after(step - start - 1, step, before, {}, torch.zeros(0))
+        return signals.rows(start)
+
+
+def test_what_is_expensive_is_measured_at_the_multiples_of_slow_every():
+    probed = Probed()
+    series = probed.signals.series(probed.record(0, 13), 13, NOTHING_PROBED)
+    assert set(series) == {"loss_a", "norm_a", "update_ratio_norm_a", "said"}
+    assert series["said"].steps.tolist() == series["said"].values.tolist() == [8, 12]
+    assert series["update_ratio_norm_a"].steps.tolist() == [4, 8, 12]
+    assert series["update_ratio_norm_a"].values.tolist()[1:] == pytest.approx([2 / 14, 2 / 22])
+    assert probed.signals.every["said"] == 4
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12), st.integers(4, 40))
+def test_what_is_kept_does_not_depend_on_where_segments_end(lengths, reach, seldom):
+    """Nor does what is seen of it: the rarer signals from far back, the others from the last `reach` steps."""
+    stop = sum(lengths)
+    probed = Probed()
+    rows, rare, start = NOTHING_PROBED, NOTHING_PROBED, 0
+    for length in lengths:
+        seen = np.concatenate((rows, probed.record(start, start + length)))
+        series = probed.signals.series(seen, start + length, rare)
+        start += length
+        rows, rare = probed.signals.kept(seen, start, rare, reach, seldom)
+    whole = Probed()
+    at_once = whole.signals.kept(whole.record(0, stop), stop, NOTHING_PROBED, reach, seldom)
+    np.testing.assert_array_equal(rows, at_once[0])
+    np.testing.assert_array_equal(rare, at_once[1])
+    assert len(rows) == min(reach, stop)
+    if "said" in series:
+        steps = series["said"].steps
+        assert steps.tolist() == series["said"].values.tolist()
+        assert np.all(np.diff(steps) == 4)
 
 
 def test_arrow_bytes_round_trip_with_nulls_and_nans(signals):
@@ -90,5 +149,9 @@ def test_arrow_bytes_round_trip_with_nulls_and_nans(signals):
     table = from_bytes(data)
     assert table.schema == batch.schema
     for name in batch.schema.names:
-        np.testing.assert_array_equal(table.column(name).to_pylist(), batch.column(name).to_pylist())
+        np.testing.assert_array_equal(_numbers(table.column(name)), _numbers(batch.column(name)))
     assert to_bytes(signals.batch(record(signals, 0, 6), 0)) == data
+
+
+def _numbers(column):
+    return [("absent" if value is None else repr(value)) for value in column.to_pylist()]

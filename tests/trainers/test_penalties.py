@@ -7,7 +7,7 @@ from torch import nn
 
 from tests.fakes.trainings import tiny
 from trainers.networks.autoencoder import AutoEncoder
-from trainers.penalties import Penalty, clip_share, clip_weights, root, squared_slope
+from trainers.penalties import Penalty, clip_weights, root, squared_slope
 from trainers.registry import Params, find
 
 ROWS, SHAPE = 6, (2, 3, 3)
@@ -260,11 +260,6 @@ def test_clipping_bounds_every_weight_in_place_and_leaves_the_others():
     clip_weights(weights, 0.1)
     assert weights[0].tolist() == pytest.approx([-0.1, -0.02, 0.1])
     assert weights[1].flatten().tolist() == pytest.approx([0.1, 0.1])
-
-
-def test_the_clip_share_counts_the_weights_at_the_clip():
-    weights = [torch.tensor([-0.01, 0.01, 0.0, 0.009]), torch.tensor([[0.005], [0.01]])]
-    assert clip_share(weights, 0.01).item() == pytest.approx(3 / 6)
 
 
 def test_the_shipped_default_is_no_penalty():

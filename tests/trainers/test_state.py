@@ -29,8 +29,11 @@ def test_a_round_trip_keeps_every_bit(state):
     for name, tensor in state.tensors.items():
         assert again.tensors[name].dtype == tensor.dtype
         assert torch.equal(again.tensors[name], tensor)
-    np.testing.assert_array_equal(again.tail, state.tail)
-    assert np.isnan(again.tail).any(), "signals that this training does not have are NaN"
+    assert sorted(again.past) == sorted(state.past) == ["evaluated", "rare", "rows"]
+    for name, rows in state.past.items():
+        assert again.past[name].dtype == rows.dtype
+        np.testing.assert_array_equal(again.past[name], rows)
+    assert np.isnan(again.past["rows"]).any(), "signals that this training does not have are NaN"
 
 
 def test_a_state_holds_every_network_the_average_and_every_optimizer(state):
@@ -40,9 +43,9 @@ def test_a_state_holds_every_network_the_average_and_every_optimizer(state):
 
 def test_numbers_that_are_not_finite_survive():
     tensors = {"generator/w": torch.tensor([float("nan"), float("inf"), -0.0])}
-    again = load(save(TrainState(step=3, tensors=tensors, tail=np.zeros((0, 9), dtype=np.float32))))
+    again = load(save(TrainState(step=3, tensors=tensors, past={"rows": np.zeros((0, 9), dtype=np.float32)})))
     assert again.tensors["generator/w"].numpy().tobytes() == tensors["generator/w"].numpy().tobytes()
-    assert again.tail.shape == (0, 9)
+    assert again.past["rows"].shape == (0, 9)
 
 
 def test_equal_states_give_equal_bytes(state):
@@ -53,7 +56,8 @@ def test_equal_states_give_equal_bytes(state):
 
 
 def test_different_states_give_different_bytes(state):
-    assert len({save(state), save(replace(state, step=3)), save(replace(state, tail=state.tail + 1))}) == 3
+    past = {name: rows + 1 for name, rows in state.past.items()}
+    assert len({save(state), save(replace(state, step=3)), save(replace(state, past=past))}) == 3
 
 
 def test_the_state_is_a_copy():
@@ -88,21 +92,20 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     assert not Trap.sprung
 
 
-TAIL = torch.zeros(0, 9)
-HEADER = {"checkpoint": json.dumps({"format": 1, "step": 1})}
+ROWS = torch.zeros(0, 9)
+HEADER = {"checkpoint": json.dumps({"format": 2, "step": 1})}
 
 
 @pytest.mark.parametrize(
     ("tensors", "header"),
     [
-        ({"tail": TAIL}, None),
-        ({"tail": TAIL}, {"checkpoint": "{"}),
-        ({"tail": TAIL}, {"checkpoint": "[1]"}),
-        ({"tail": TAIL}, {"checkpoint": json.dumps({"format": 1})}),
-        ({"w": TAIL}, HEADER),
-        ({"tail": torch.zeros(3)}, HEADER),
-        ({"tail": TAIL.to(torch.int64)}, HEADER),
-        ({"tail": TAIL.to(torch.bfloat16)}, HEADER),
+        ({"past/rows": ROWS}, None),
+        ({"past/rows": ROWS}, {"checkpoint": "{"}),
+        ({"past/rows": ROWS}, {"checkpoint": "[1]"}),
+        ({"past/rows": ROWS}, {"checkpoint": json.dumps({"format": 2})}),
+        ({"past/rows": torch.zeros(3)}, HEADER),
+        ({"past/rows": ROWS.to(torch.int64)}, HEADER),
+        ({"past/rows": ROWS.to(torch.bfloat16)}, HEADER),
     ],
 )
 def test_foreign_safetensors_are_refused(tensors, header):
@@ -111,9 +114,9 @@ def test_foreign_safetensors_are_refused(tensors, header):
 
 
 def test_another_format_version_is_named():
-    header = {"checkpoint": json.dumps({"format": 2, "step": 1})}
-    with pytest.raises(IntegrityError, match="format 2, but this version reads format 1"):
-        load(to_safetensors({"tail": TAIL}, metadata=header))
+    header = {"checkpoint": json.dumps({"format": 1, "step": 1})}
+    with pytest.raises(IntegrityError, match="format 1, but this version reads format 2"):
+        load(to_safetensors({"past/rows": ROWS}, metadata=header))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_an_unknown_name_is_told_with_the_nearest_and_all_others():
         find("network", "dcgann")
     text = str(error.value)
     assert "unknown network 'dcgann'; did you mean 'dcgan'?" in text
-    assert "(known: dcgan, mlp, pacgan, resnet, or module:name)" in text
+    assert "(known: dcgan, dirac, mlp, pacgan, resnet, or module:name)" in text
 
 
 def test_a_name_of_another_kind_is_unknown():

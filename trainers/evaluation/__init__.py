@@ -6,7 +6,7 @@ import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,13 @@ class Evaluator:
         metric: the score's name, such as `mixture_kl` or `frechet_3f9c1a2b`; lower is better.
         shape: of one sample.
         score: from float32 [n, *shape] to the scores, the metric's first.
+        features: from float32 [n, *shape] to [n, d], where distances say more than between the samples themselves.
     """
 
     metric: str
     shape: tuple[int, ...]
     score: Callable[[NDArray[np.float32]], dict[str, float]]
+    features: Callable[[NDArray[np.float32]], NDArray[Any]] | None = None
 
     def scores(self, samples: NDArray[np.float32]) -> dict[str, float]:
         """Return the score and its companions; samples that are not finite give a bad score or NaN, not an error.

@@ -51,5 +51,8 @@ def _evaluator(dataset: Dataset, extractor: bytes | None) -> Evaluator:
     name = f"frechet_{loaded.digest[:8]}"
     reference = fit(loaded(dataset.held_out)[0])
     return Evaluator(
-        metric=name, shape=dataset.shape, score=lambda samples: image_scores(samples, loaded, reference, name)
+        metric=name,
+        shape=dataset.shape,
+        score=lambda samples: image_scores(samples, loaded, reference, name),
+        features=lambda samples: loaded(samples)[0],
     )

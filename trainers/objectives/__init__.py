@@ -22,6 +22,7 @@ class Objective:
             with margin= too where `margin` is given.
         g_loss: (fake=) to G's mean loss; (real=, fake=) where it is `paired`.
         d_floor: the least value that D's loss can have, reached when D wins; None where there is none.
+        boundary: the logit above which D takes a sample for real; None where D classifies nothing.
         terms: D's loss of each sample alone, as one that is to be told as real, and as generated; None where the loss
             couples samples. Noisy labels need them.
         says: what D must be: a network to one logit, or an auto-encoder whose error is its "energy".
@@ -38,6 +39,7 @@ class Objective:
     d_loss: Callable[..., Tensor]
     g_loss: Callable[..., Tensor]
     d_floor: float | None
+    boundary: float | None = None
     terms: tuple[Term, Term] | None = None
     says: Literal["logit", "energy"] = "logit"
     code: int = 64
@@ -48,6 +50,11 @@ class Objective:
     pretrain: int = 0
     state: nn.Module | None = None
     after: Callable[..., None] | None = None
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether D is a critic, whose output means more the larger it is."""
+        return self.says == "logit" and self.d_floor is None and self.boundary is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +69,14 @@ class OwnGame:
     d_floor: None = None
 
 
-def separable(*, as_real: Term, as_fake: Term, g_loss: Callable[..., Tensor], d_floor: float | None) -> Objective:
+def separable(
+    *,
+    as_real: Term,
+    as_fake: Term,
+    g_loss: Callable[..., Tensor],
+    d_floor: float | None,
+    boundary: float | None = None,
+) -> Objective:
     """Return the objective whose D loss is E as_real(D(x)) + E as_fake(D(G(z))).
 
     Args:
@@ -70,9 +84,11 @@ def separable(*, as_real: Term, as_fake: Term, g_loss: Callable[..., Tensor], d_
         as_fake: D's loss of each logit on what is to be told as generated, [batch, 1].
         g_loss: G's mean loss of its samples' logits, (fake=).
         d_floor: see Objective.
+        boundary: see Objective.
     """
 
     def d_loss(*, real: Float[Tensor, "batch 1"], fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
         return as_real(real).mean() + as_fake(fake).mean()
 
-    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=d_floor, terms=(as_real, as_fake))
+    terms = (as_real, as_fake)
+    return Objective(d_loss=d_loss, g_loss=g_loss, d_floor=d_floor, boundary=boundary, terms=terms)

@@ -33,15 +33,19 @@ LOG2 = math.log(2)
 
 
 class Bound(NamedTuple):
-    """A row of the table: g_f and f*(g_f), both of D's output, and the divergence's least upper bound, if any."""
+    """A row of the table: g_f and f*(g_f), both of D's output, and the divergence's least upper bound, if any.
+
+    `boundary` is the output that an optimal D has where p = q: g_f of it is f'(1) (section 2.4).
+    """
 
     activation: Term
     conjugate: Term
     most: float | None = None
+    boundary: float = 0.0
 
 
 BOUNDS: dict[Divergence, Bound] = {
-    "kl": Bound(lambda v: v, lambda v: exp(v - 1)),
+    "kl": Bound(lambda v: v, lambda v: exp(v - 1), boundary=1.0),
     "reverse_kl": Bound(lambda v: -exp(-v), lambda v: v - 1),
     "pearson": Bound(lambda v: v, lambda v: v.square() / 4 + v),
     "neyman": Bound(lambda v: 1 - exp(-v), lambda v: 2 - 2 * exp(-v / 2)),

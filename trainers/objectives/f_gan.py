@@ -28,4 +28,4 @@ def make(params: FGanParams) -> Objective:
         return -found.mean()
 
     floor = None if bound.most is None else -bound.most
-    return separable(as_real=as_real, as_fake=bound.conjugate, g_loss=g_loss, d_floor=floor)
+    return separable(as_real=as_real, as_fake=bound.conjugate, g_loss=g_loss, d_floor=floor, boundary=bound.boundary)

@@ -28,4 +28,5 @@ def make(params: LeastSquaresParams) -> Objective:
     def g_loss(*, fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
         return (fake - params.c).square().mean() / 2
 
-    return separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=0.0)
+    middle = (params.a + params.b) / 2 if params.b > params.a else None
+    return separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=0.0, boundary=middle)

@@ -24,4 +24,4 @@ def g_loss(*, fake: Float[Tensor, "batch 1"]) -> Float[Tensor, ""]:
 
 def make(params: Params) -> Objective:  # noqa: ARG001 - it has no parameters
     """Return the maximum-likelihood objective; D's loss is that of non_saturating."""
-    return separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=0.0)
+    return separable(as_real=as_real, as_fake=as_fake, g_loss=g_loss, d_floor=0.0, boundary=0.0)

@@ -73,3 +73,11 @@ class PacganParams(NetworkParams):
     width_d: int = Field(200, ge=1, le=16384)
     pieces: int = Field(5, ge=2, le=64)
     init: Init = "normal"
+
+
+class DiracParams(Params):
+    """Where the two numbers begin (Mescheder et al. 2018, figure 1)."""
+
+    name: Literal["dirac"] = "dirac"
+    theta: float = Field(1.0, ge=-1e6, le=1e6)
+    psi: float = Field(1.0, ge=-1e6, le=1e6)

@@ -16,9 +16,11 @@ class PenaltyParams(Params):
 
     Attributes:
         of_input_gradients: whether it looks at D's gradient with respect to each sample, which batch statistics spoil.
+        target: the norm of that gradient that it pulls D to, or None.
     """
 
     of_input_gradients: ClassVar[bool] = True
+    target: ClassVar[float | None] = None
 
     every: int = Field(1, ge=1, le=1000)
 
@@ -41,11 +43,15 @@ class WeightedPenaltyParams(PenaltyParams):
 class GradientPenaltyParams(WeightedPenaltyParams):
     """lambda E[(|grad_x D(x)|_2 - 1)^2] (Gulrajani et al. 2017, eq. 3)."""
 
+    target: ClassVar[float | None] = 1.0
+
     name: Literal["gradient"] = "gradient"
 
 
 class OneSidedPenaltyParams(WeightedPenaltyParams):
     """lambda E[max(0, |grad_x D(x)|_2 - 1)^2] (Gulrajani et al. 2017, section 4)."""
+
+    target: ClassVar[float | None] = 1.0
 
     name: Literal["gradient_one_sided"] = "gradient_one_sided"
 
@@ -70,6 +76,8 @@ class R1R2PenaltyParams(WeightedPenaltyParams):
 
 class DraganPenaltyParams(WeightedPenaltyParams):
     """lambda E[(|grad_x D(x)|_2 - 1)^2] around real samples (Kodali et al. 2017)."""
+
+    target: ClassVar[float | None] = 1.0
 
     name: Literal["dragan"] = "dragan"
 

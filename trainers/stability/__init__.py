@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,25 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Constants:
+    """What is known of a training beside its signals; None where there is no such thing.
+
+    Attributes:
+        d_floor: the least value that D's loss can have.
+        boundary: the logit above which D takes a sample for real.
+        clip: of D's weights.
+        target: the gradient norm at interpolates that a penalty pulls D to.
+        untrained: the energy distance of the samples from the data before the first update.
+    """
+
+    d_floor: float | None = None
+    boundary: float | None = None
+    clip: float | None = None
+    target: float | None = None
+    untrained: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """What a detector sees: the steps since the last look, and before them as many as it looks back on.
 
@@ -27,13 +46,19 @@ class Window:
         signals: by name; a signal that this training does not have is missing.
         after: events at this step or before it were reported already.
         every: steps between two values of a signal, by name.
-        d_floor: the least value that D's loss can have, or None.
+        constants: what is known of the training beside its signals.
     """
 
     signals: Mapping[str, Series]
     after: int
     every: Mapping[str, int]
-    d_floor: float | None
+    constants: Constants = field(default_factory=Constants)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The names of the signals and constants that there are."""
+        constants = (f.name for f in fields(self.constants) if getattr(self.constants, f.name) is not None)
+        return frozenset((*self.signals, *constants))
 
 
 Detector = Callable[[Window], Event | None]

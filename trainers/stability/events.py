@@ -13,7 +13,7 @@ class Event(Part):
     """A stability failure.
 
     Attributes:
-        kind: the detector's name, or `refused_...` for a static check.
+        kind: the detector's name, or `refused_...` or `warned_...` for a static check.
         step: the last discriminator update of the window that shows it; 0 for a static check.
         severity: how bad it is, in (0, 1]; the sampler ranks infeasible regions by it.
         action: whether it stops the training.

@@ -10,13 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainers.params.detectors import DLossZeroParams, ExplodingGradientParams, NonFiniteParams
-from trainers.stability import Series, Window
-from trainers.stability.detectors import (
-    first_run,
-    make_d_loss_zero,
-    make_exploding_gradient,
-    make_non_finite,
-)
+from trainers.stability import Constants, Series, Window
+from trainers.stability.detectors.d_loss_zero import make as make_d_loss_zero
+from trainers.stability.detectors.exploding_gradient import make as make_exploding_gradient
+from trainers.stability.detectors.non_finite import make as make_non_finite
+from trainers.stability.windows import edge, full
 
 NAN, INF = float("nan"), float("inf")
 
@@ -31,7 +29,7 @@ def window(after=0, every=None, d_floor=0.0, **signals):
         )
         for name, values in signals.items()
     }
-    return Window(signals=series, after=after, every=periods, d_floor=d_floor)
+    return Window(signals=series, after=after, every=periods, constants=Constants(d_floor=d_floor))
 
 
 d_loss_zero = make_d_loss_zero(DLossZeroParams(window=10))
@@ -40,12 +38,13 @@ non_finite = make_non_finite(NonFiniteParams())
 
 
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 8), st.integers(0, 60), st.integers(1, 4))
-def test_first_run_is_what_a_search_by_hand_finds(bad, length, after, period):
+def test_the_first_run_is_what_a_search_by_hand_finds(bad, length, after, period):
+    """A run that goes on is told once, where it becomes long enough."""
     steps = np.arange(1, len(bad) + 1, dtype=np.int64) * period
-    expected = next(
-        (i for i in range(length - 1, len(bad)) if all(bad[i - length + 1 : i + 1]) and steps[i] > after), None
-    )
-    assert first_run(np.array(bad, dtype=np.bool_), length, steps, after) == expected
+    long = [i >= length - 1 and all(bad[i - length + 1 : i + 1]) for i in range(len(bad))]
+    expected = next((i for i, now in enumerate(long) if now and not (i and long[i - 1]) and steps[i] > after), None)
+    series = Series(steps=steps, values=np.zeros(len(bad), dtype=np.float32))
+    assert edge(full(np.array(bad, dtype=np.bool_), length), series, after) == expected
 
 
 def test_d_loss_zero_needs_the_whole_window():
@@ -65,10 +64,11 @@ def test_the_threshold_itself_is_not_below():
     assert at(window(d_loss=[0.125] * 3)) is not None
 
 
-def test_an_event_that_was_reported_is_not_reported_again_but_a_lasting_one_is():
+def test_what_was_reported_and_lasts_is_not_reported_again_but_what_comes_back_is():
     losses = [*[1e-5] * 10, *[1.0] * 10]
     assert d_loss_zero(window(d_loss=losses, after=10)) is None
-    assert d_loss_zero(window(d_loss=[1e-5] * 20, after=10)).step == 11
+    assert d_loss_zero(window(d_loss=[1e-5] * 20, after=10)) is None
+    assert d_loss_zero(window(d_loss=[*losses, *[1e-5] * 10], after=10)).step == 30
 
 
 def test_a_run_that_spans_two_segments_is_found_with_the_tail():

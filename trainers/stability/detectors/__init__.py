@@ -1,0 +1,1 @@
+"""Detectors: pure functions of a window of signals, one short file each."""

@@ -1,0 +1,36 @@
+"""d_loss_spiking: D's loss jumps, where that of a working training falls slowly."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainers.params.detectors import DLossSpikingParams
+from trainers.stability import Detector, Window
+from trainers.stability.events import Event
+from trainers.stability.windows import at_ends, edge, event, rolling, values
+
+FAR = 10.0  # deviations from the window's median
+TO_STD = 1.4826  # of a normal distribution's median absolute deviation
+
+
+def make(params: DLossSpikingParams) -> Detector:
+    """Detect that more than a share `threshold` of D's losses lie far above their window's median (ganhacks, 10)."""
+
+    def detect(window: Window) -> Event | None:
+        losses = window.signals["d_loss"]
+        length = values(params, window, "d_loss")
+        seen = rolling(losses, length)[losses.steps[length - 1 :] > window.after - 1]
+        if not len(seen):
+            return None
+        with np.errstate(invalid="ignore"):
+            median = np.median(seen, axis=1, keepdims=True)
+            far = FAR * TO_STD * np.median(np.abs(seen - median), axis=1, keepdims=True)
+            shares = (seen - median > np.maximum(far, np.abs(median) * 1e-3)).mean(axis=1)
+        end = edge(at_ends(shares > params.threshold, losses), losses, window.after)
+        if end is None:
+            return None
+        step, share = int(losses.steps[end]), float(shares[end - len(losses.values)])
+        message = f"{share:.1%} of D's losses in the {length} updates up to step {step} are spikes"
+        return event(params, step, message, share=share, d_loss_median=float(median[end - len(losses.values), 0]))
+
+    return detect
