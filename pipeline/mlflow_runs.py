@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import tempfile
 import threading
@@ -25,6 +26,8 @@ from pipeline.safe_text import redact
 from trainers.errors import Unreachable
 
 MOST_RUNS = 50_000  # that MLflow gives at once
+# What fails in its database is raised, and told in one line by whoever asked; its log would have 80 more.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 _PROCESS = threading.RLock()  # MLflow logs and loads models by a tracking URI that the whole process shares
 
 

@@ -60,7 +60,7 @@ def begin(*args: str | Path, cwd: Path, fault: dict[str, Any] | None = None, **e
 def document(done: Done, code: int = 0) -> Any:
     """Return the one JSON document on stdout without its `schema`, after a look at that and at the exit code."""
     assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     told = json.loads(done.stdout)
     assert next(iter(told)) == "schema"
     assert told.pop("schema") == 1

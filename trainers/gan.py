@@ -233,7 +233,9 @@ class _Adversaries:
 
     def _shown(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            self.drawn["fake"] = fake = self.fakes(self.plays("generator", step), "d", batch)
+            fake = self.fakes(self.plays("generator", step), "d", batch)
+            if step % self.config.slow_every == 0:
+                self.drawn["fake"] = fake.clone()  # it may be a view of weights, which are about to move
             if self.replay is not None:
                 fake = self.replay.mix(fake, batch, step - self.objective.pretrain)
         return self.lens(batch["real"], "real", batch, step), self.lens(fake, "d", batch, step)

@@ -238,7 +238,7 @@ _DETECTORS = {
     "critic_overfit": "D's advantage on training data is not there on held-out data",
     "critic_drift": "D's mean output is above 1,000 in size",
     "mode_collapse": "fakes are all but the same sample",
-    "mode_dropping": "fakes cover too little of the held-out data",
+    "mode_dropping": "parts of the held-out data have all but no fakes",
     "spectral_collapse": "a top singular value of G jumps",
     "memorisation": "fakes are copies of the training data",
 }

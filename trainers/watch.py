@@ -20,8 +20,8 @@ from trainers.stability import Constants, Detector, Series, Window
 from trainers.stability.events import Event
 
 MEANS = {"segment_g_loss": "g_loss", "segment_accuracy_d": "accuracy_d"}
-EVALUATED = ("score", "coverage", "memorisation", "energy", *MEANS)
-SHOWN = ("coverage", "memorisation", "energy")  # the score is a segment's own, and the means are of what is shown
+EVALUATED = ("score", "dropped", "memorisation", "energy", *MEANS)
+SHOWN = ("dropped", "memorisation", "energy")  # the score is a segment's own, and the means are of what is shown
 MOVES = 2  # of a player in a window, at least: see trainers.stability.windows
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from trainers.config import TrainConfig
 from trainers.data import Dataset
@@ -103,4 +104,15 @@ def _normed(_params: Params) -> Networks:
     return make_mlp(MlpParams(width=6, norm_d="batch"))
 
 
+def _bounded(_params: Params) -> Networks:
+    """Return networks whose D says probabilities."""
+    made = make_mlp(MlpParams(width=6))
+    return Networks(
+        generator=made.generator,
+        discriminator=lambda shape, outputs: nn.Sequential(made.discriminator(shape, outputs), nn.Sigmoid()),
+        init="he",
+    )
+
+
+BOUNDED = Variant(kind="network", name="tests.fakes.trainings:BOUNDED", summary="sigmoid in D", make=_bounded)
 NORMED = Variant(kind="network", name="tests.fakes.trainings:NORMED", summary="batch norm in D", make=_normed)

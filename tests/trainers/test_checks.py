@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fakes.trainings import tiny
+from tests.fakes.trainings import run, tiny
 from trainers.checks import refusals
 
 OF_INPUT_GRADIENTS = ["gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
@@ -57,3 +57,12 @@ def test_the_decoder_of_a_discriminator_that_is_an_auto_encoder_has_its_norm(obj
     assert event.evidence == {"penalty": "r1", "network.norm_d": "batch"}
     assert refusals(tiny(network=dcgan("layer", "batch"), penalty="r1", objective=objective)) == ()
     assert refusals(tiny(network=dcgan("batch"), objective=objective)) == ()
+
+
+@pytest.mark.parametrize("penalty", OF_INPUT_GRADIENTS)
+def test_an_activation_whose_second_derivative_jumps_is_told_under_a_penalty_on_gradients(penalty):
+    (event,) = refusals(tiny(network={"name": "mlp", "activation": "elu"}, penalty=penalty))
+    assert (event.kind, event.step, event.action) == ("warned_non_smooth_activation_in_penalised_critic", 0, "warn")
+    assert refusals(tiny(network={"name": "mlp", "activation": "softplus_elu"}, penalty=penalty)) == ()
+    assert refusals(tiny(network={"name": "mlp", "activation": "elu"})) == ()
+    assert run(tiny(network={"name": "mlp", "activation": "elu", "width": 4}, penalty=penalty))[0].events[0] == event

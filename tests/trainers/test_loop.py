@@ -149,7 +149,7 @@ def test_what_was_not_measured_is_null():
     for name in ("clip_share", "gap_held_out", "diversity", "sigma_g.1", "update_ratio_d"):
         assert [step for step, value in enumerate(column(segments, name), 1) if value is not None] == [4, 8, 12]
     assert column(segments, "update_ratio_g") == [None] * 12  # G does not move at a step at which it is looked at
-    for name in ("coverage", "memorisation", "energy"):
+    for name in ("dropped", "memorisation", "energy"):
         assert [step for step, value in enumerate(column(segments, name), 1) if value is not None] == [5, 10, 12]
     for name in ("penalty", "interpolate_norm"):
         assert column(segments, name) == [None] * 12

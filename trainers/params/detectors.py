@@ -61,7 +61,7 @@ class ExplodingGradientParams(DetectorParams):
 
 
 class VanishingGeneratorGradientParams(DetectorParams):
-    """G's gradient norm below `threshold` while D tells nearly all samples (Arjovsky and Bottou 2017, theorem 2.4)."""
+    """G's median gradient norm below `threshold` while D tells nearly all samples (Arjovsky 2017, theorem 2.4)."""
 
     needs = ("grad_norm_g", "accuracy_d")
     name: Literal["vanishing_generator_gradient"] = "vanishing_generator_gradient"
@@ -185,13 +185,13 @@ class StagnationParams(DetectorParams):
 
 
 class ModeDroppingParams(DetectorParams):
-    """Fakes cover less than `threshold` of the held-out part, and D thinks better of what they do not (Naeem 2020)."""
+    """No fakes come from more than `threshold` of the held-out part (the bins of Richardson and Weiss 2018)."""
 
-    needs = ("coverage",)
+    needs = ("dropped",)
     pace: ClassVar[Pace] = "evaluation"
     severity: ClassVar[float] = 0.4
     name: Literal["mode_dropping"] = "mode_dropping"
-    threshold: float = Field(0.6, gt=0, lt=1)
+    threshold: float = Field(0.25, gt=0, lt=1)
     window: int = Field(1000, ge=1, le=10_000)
     action: Action = "warn"
 

@@ -44,8 +44,9 @@ def derived(names: Collection[str]) -> dict[str, Derived]:
 def penalty_share(columns: Mapping[str, Column]) -> Column:
     """Return |penalty| / (|penalty| + |d_loss|), in [0, 1]: how much of D's loss is not about samples."""
     penalty, loss = np.abs(columns["penalty"]), np.abs(columns["d_loss"])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: Column = penalty / (penalty + loss)
+    whole = penalty + loss
+    with np.errstate(invalid="ignore"):
+        share: Column = penalty / np.where(whole == 0, np.float32(1), whole)  # neither: an equilibrium of two points
     return share
 
 
@@ -59,6 +60,6 @@ def slope(columns: Mapping[str, Column]) -> Column:
     depth -= depth.mean()
     norms = np.stack(list(columns.values()), axis=1).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        decades = np.log10(np.maximum(norms, np.finfo(np.float64).tiny))
+        decades = np.log10(np.maximum(norms, np.finfo(np.float32).tiny))
         found: Column = (decades @ depth / (depth @ depth)).astype(np.float32)
     return found

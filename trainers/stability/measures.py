@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ITERATIONS = 6  # of the power method: a lower bound, within some per cent unless the largest two are near each other
 MOST = 128  # samples of a batch whose distances are taken: as many squared
+TINY = 1e-12  # beside distances: data that are one point are as diverse as fakes that are
 AT_CLIP = 0.999  # of the clip: "at" it
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
@@ -158,7 +159,7 @@ def adversarial_probe(
             "gap_train": sign * (real.mean() - made.mean()),
             "gap_held_out": sign * (other.mean() - made.mean()),
             "real_beyond": beyond(other, made, sign),
-            "diversity": mean_distance(fake) / mean_distance(batch["real"]),
+            "diversity": (mean_distance(fake) + TINY) / (mean_distance(batch["real"]) + TINY),
         }
         if clip is not None:
             found["clip_share"] = clip_share(list(discriminate.parameters()), clip)

@@ -9,7 +9,7 @@ from trainers.stability import Detector, Window
 from trainers.stability.events import Event
 from trainers.stability.windows import at_ends, edge, event, rolling, values
 
-FAR = 10.0  # deviations from the window's median
+FAR = 10.0  # deviations above the window's median, and at least as much as that again
 TO_STD = 1.4826  # of a normal distribution's median absolute deviation
 
 
@@ -25,12 +25,13 @@ def make(params: DLossSpikingParams) -> Detector:
         with np.errstate(invalid="ignore"):
             median = np.median(seen, axis=1, keepdims=True)
             far = FAR * TO_STD * np.median(np.abs(seen - median), axis=1, keepdims=True)
-            shares = (seen - median > np.maximum(far, np.abs(median) * 1e-3)).mean(axis=1)
+            spikes = seen - median > np.maximum(far, np.abs(median))
+            shares = spikes[:, length // 2 :].mean(axis=1)  # those of the beginning die out
         end = edge(at_ends(shares > params.threshold, losses), losses, window.after)
         if end is None:
             return None
         step, share = int(losses.steps[end]), float(shares[end - len(losses.values)])
-        message = f"{share:.1%} of D's losses in the {length} updates up to step {step} are spikes"
+        message = f"{share:.1%} of D's losses in the second half of {length} updates up to step {step} are spikes"
         return event(params, step, message, share=share, d_loss_median=float(median[end - len(losses.values), 0]))
 
     return detect

@@ -11,22 +11,22 @@ from trainers.stability.windows import edge, event, full, values
 
 
 def make(params: ModeDroppingParams) -> Detector:
-    """Detect that fakes cover less than `threshold` of the held-out part (Naeem et al. 2020, eq. 4).
+    """Detect that bins with more than `threshold` of the held-out part have all but no fakes (Richardson 2018).
 
     The evidence holds what D says, too: the share of real samples of which it thinks better than of 95 % of the fakes.
     """
 
     def detect(window: Window) -> Event | None:
-        coverage = window.signals["coverage"]
-        length = values(params, window, "coverage")
-        end = edge(full(coverage.values < params.threshold, length), coverage, window.after)
+        dropped = window.signals["dropped"]
+        length = values(params, window, "dropped")
+        end = edge(full(dropped.values > params.threshold, length), dropped, window.after)
         if end is None:
             return None
-        step, share = int(coverage.steps[end]), float(coverage.values[end])
+        step, share = int(dropped.steps[end]), float(dropped.values[end])
         told: dict[str, float] = {}
         if (beyond := window.signals.get("real_beyond")) is not None:
             told = {"real_beyond": float(np.interp(step, beyond.steps, beyond.values))}
-        message = f"fakes cover {share:.1%} of the held-out part up to step {step}"
-        return event(params, step, message, coverage=share, **told)
+        message = f"{share:.0%} of the held-out data lie where all but no fakes are, up to step {step}"
+        return event(params, step, message, dropped=share, **told)
 
     return detect

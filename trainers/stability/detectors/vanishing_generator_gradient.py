@@ -5,26 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from trainers.params.detectors import VanishingGeneratorGradientParams
-from trainers.stability import Detector, Window
+from trainers.stability import Detector, Series, Window
 from trainers.stability.events import Event
-from trainers.stability.windows import edge, event, full, values
+from trainers.stability.windows import at_ends, edge, event, rolling, values
 
 CONFIDENT = 0.95  # accuracy of D, on average: G's gradient is small at an equilibrium, too
 
 
 def make(params: VanishingGeneratorGradientParams) -> Detector:
-    """Detect that G's gradient norm stays below `threshold` while D is right (Arjovsky and Bottou 2017, thm. 2.4)."""
+    """Detect that G's median gradient norm is below `threshold` while D is right (Arjovsky and Bottou 2017, thm. 2.4).
+
+    G's gradients then come from the few fakes that D has yet to tell.
+    """
 
     def detect(window: Window) -> Event | None:
         norms, accuracy = window.signals["grad_norm_g"], window.signals["accuracy_d"]
         length = values(params, window, "grad_norm_g")
-        sure = np.interp(norms.steps, accuracy.steps, accuracy.values)
-        end = edge(full((norms.values < params.threshold) & (sure >= CONFIDENT), length), norms, window.after)
+        right = np.interp(norms.steps, accuracy.steps, accuracy.values).astype(np.float32)
+        median = np.median(rolling(norms, length), axis=1)
+        sure = rolling(Series(steps=norms.steps, values=right), length).mean(axis=1)
+        end = edge(at_ends((median < params.threshold) & (sure >= CONFIDENT), norms), norms, window.after)
         if end is None:
             return None
-        part, step = slice(end - length + 1, end + 1), int(norms.steps[end])
-        most, right = float(norms.values[part].max()), float(sure[part].mean())
-        message = f"G's gradient norm was at most {most:.3g} for {length} updates up to step {step}, and D right"
-        return event(params, step, message, grad_norm_g_max=most, accuracy_d=right)
+        place, step = end - len(norms.values), int(norms.steps[end])
+        message = f"G's gradient norm had a median of {median[place]:.3g} up to step {step}, while D told all samples"
+        return event(params, step, message, grad_norm_g=float(median[place]), accuracy_d=float(sure[place]))
 
     return detect
