@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,9 @@ from pipeline.store import Store
 from trainers.config import Environment
 from trainers.errors import UserError
 from trainers.history_file import from_bytes
+from trainers.stability.events import Event
 
+FIGURES = 6  # of a trial's first events
 THUMBNAIL = 256  # pixels of the longer side; MLflow's page shows it in place of the whole picture
 EVENT_COLUMNS = ("kind", "step", "severity", "action", "message", "evidence")
 NEEDED = ("spec.json", "environment.json", "data.json", "history.parquet", "scores.json")
@@ -95,9 +98,20 @@ def stored_files(book: Book, trial: Trial, store: Store) -> dict[str, Callable[[
     files: dict[str, Callable[[], bytes]] = {}
     if trial.segments:
         files["history.parquet"] = lambda: _parquet([store.get(segment.result.history) for segment in trial.segments])
+    for event in events(trial)[:FIGURES]:
+        if event.step:  # a static check has no signals
+            name = event.kind.rpartition(":")[2]
+            files[f"events/{event.step:06d}-{name}.png"] = partial(_figure, trial, store, event)
     if extractor is not None:
         files[EXTRACTOR] = lambda: store.get(extractor)
     return files
+
+
+def _figure(trial: Trial, store: Store, event: Event) -> bytes:
+    from pipeline.figures import event_figure
+
+    blobs = [store.get(segment.result.history) for segment in trial.segments]
+    return event_figure(pa.concat_tables([from_bytes(blob) for blob in blobs]), event)
 
 
 def generator_files(book: Book, trial: Trial, store: Store) -> dict[str, bytes]:

@@ -106,6 +106,7 @@ def trials(
     store: StoreOption = None,
     study: StudyOption = None,
     tracking_uri: TrackingOption = None,
+    event: Annotated[str | None, typer.Option(metavar="KIND", help="Only those that had such an event.")] = None,
     format_: FormatOption = "table",
 ) -> None:
     """Show one row a trial."""
@@ -113,10 +114,9 @@ def trials(
     from pipeline.place import Place, open_study, own_tracking_uri
 
     opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
-    rows = [view.trial_row(trial) for trial in opened.book.trials.values()]
-    uri = opened.tracking_uri or own_tracking_uri(opened.store)
-    document = {"study": opened.name, "tracking_uri": redact(uri), "trials": rows}
-    emit(format_, document, lambda to: view.print_table(rows, to))
+    document = {"study": opened.name, "tracking_uri": redact(opened.tracking_uri or own_tracking_uri(opened.store))}
+    rows = view.trial_rows(opened.book.trials.values(), event)
+    emit(format_, document | {"trials": rows}, lambda to: view.print_table(rows, to))
 
 
 @app.command()
@@ -138,7 +138,8 @@ def show(
     if config:
         sys.stdout.write(alone(opened, found))
     else:
-        emit(format_, {"study": opened.name, **view.trial_story(found)})
+        document = {"study": opened.name, **view.trial_story(found)}
+        emit(format_, document, lambda to: view.print_story(opened.book, found, document, to))
 
 
 @app.command()
@@ -284,8 +285,7 @@ def config_validate(file: FileArgument = None, sets: SetOption = None, format_: 
     """Check a search file without running anything."""
     from pipeline import config as configs
 
-    loaded = configs.load(file, sets or [])
-    emit(format_, {"valid": True, "study": loaded.study})
+    emit(format_, {"valid": True, "study": configs.load(file, sets or []).study})
 
 
 @config_app.command("schema")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -37,6 +38,8 @@ RUN_STATUS = {
 }
 NAMED_PARAMS = 4  # in a run's name
 MAX_NAME = 120
+MAX_TAG = 5000  # characters
+LAYER = re.compile(r".+\.[0-9]+")  # such as grad_norm_d.3
 MAX_DIGEST = 36  # MLflow's limit for a data set's digest
 Outcome = Literal["running", "suspended", "finished"]
 
@@ -106,6 +109,7 @@ def study_tags(book: Book, outcome: Outcome) -> dict[str, str]:
     tags = {f"gansearch.{state}": str(number) for state, number in book.counts.items()}
     tags |= {"gansearch.metric": study.metric, "gansearch.outcome": outcome, "gansearch.code": study.code}
     tags |= {f"gansearch.version.{name}": version for name, version in study.versions.items()}
+    tags |= {f"gansearch.events.{kind}": str(told) for kind, (_, told) in event_counts(book).items()}
     if best is not None:
         tags |= {"gansearch.best_trial": str(best.number), "gansearch.best_score": f"{best.score:.6g}"}
     return tags | {NOTE: study_note(book, outcome)}
@@ -122,6 +126,9 @@ def study_note(book: Book, outcome: Outcome) -> str:
         lines += [f"| {in_markdown(run_name(t.spec))} | {t.score:.4g} | {t.steps} |" for t in book.ranking[:10]]
     else:
         lines.append("No trial is completed yet.")
+    if counted := event_counts(book):
+        lines += ["", "| event | trials that it ended | trials that had it |", "|---|---|---|"]
+        lines += [f"| {in_markdown(kind)} | {ended} | {told} |" for kind, (ended, told) in counted.items()]
     return "\n".join(lines)
 
 
@@ -146,11 +153,26 @@ def trial_tags(book: Book, trial: Trial) -> dict[str, str]:
         tags["gansearch.mixed"] = "true"  # it went on elsewhere: bits are promised on one kind of machine only
     if event is not None:
         tags |= {"gansearch.event": event.kind, "gansearch.event_step": str(event.step)}
+    if found := events(trial):
+        tags |= {"gansearch.first_event": found[0].kind, "gansearch.first_event_step": str(found[0].step)}
+        tags |= {"gansearch.first_event_action": found[0].action, "gansearch.events": _kinds(found)}
     if trial.state.final:
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": EVENTS, "type": "table"}])
     if trial.decision is not None:
         tags[NOTE] = in_markdown(" ".join(filter(None, [trial.decision.reason, event.message if event else ""])))
     return tags
+
+
+def _kinds(found: Sequence[Event]) -> str:
+    """Return the kinds of events, so that MLflow finds one by `tags."gansearch.events" LIKE '%oscillation%'`."""
+    return ",".join(sorted({event.kind for event in found}))[:MAX_TAG]
+
+
+def event_counts(book: Book) -> dict[str, tuple[int, int]]:
+    """Return, by kind of event, how many trials it ended and how many had it, the most frequent first."""
+    ended = Counter(trial.event.kind for trial in book.trials.values() if trial.event is not None)
+    told = Counter(kind for trial in book.trials.values() for kind in {event.kind for event in events(trial)})
+    return {kind: (ended[kind], number) for kind, number in sorted(told.items(), key=lambda one: (-one[1], one[0]))}
 
 
 def segment_metrics(history: pa.Table, record: SegmentRecord) -> dict[str, float]:
@@ -161,9 +183,10 @@ def segment_metrics(history: pa.Table, record: SegmentRecord) -> dict[str, float
         record: of the same segment.
 
     Returns:
-        `<signal>/mean`, `/max` and `/last` of the finite values; `non_finite/<signal>`, the number of steps whose
-        value is NaN or infinite, where there are any (MLflow would store an infinity as 1.8e308, which ruins a
-        chart's scale); `score/<metric>` for the first score and `extra/<name>` for the others; `seconds`.
+        `<signal>/mean`, `/max` and `/last` of the finite values, of a layer's signals the mean alone;
+            `non_finite/<signal>`, the number of steps whose value is NaN or infinite, where there are any (MLflow would
+            store an infinity as 1.8e308, which ruins a chart's scale); `score/<metric>` for the first score and
+            `extra/<name>` for the others; `seconds`.
     """
     metrics: dict[str, float] = {}
     for name in history.column_names:
@@ -171,7 +194,9 @@ def segment_metrics(history: pa.Table, record: SegmentRecord) -> dict[str, float
             continue
         values = history[name].drop_null().to_numpy().astype(np.float64)
         finite = values[np.isfinite(values)]
-        if finite.size:
+        if finite.size and LAYER.fullmatch(name):
+            metrics[f"{name}/mean"] = finite.mean()
+        elif finite.size:
             metrics |= {f"{name}/mean": finite.mean(), f"{name}/max": finite.max(), f"{name}/last": finite[-1]}
         if finite.size < values.size:
             metrics[f"non_finite/{name}"] = values.size - finite.size

@@ -20,9 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.book import Book, Trial
+from pipeline.projection import events
 from pipeline.records import TrialState
 from pipeline.result import Result
 from pipeline.safe_text import visible
+from pipeline.story import having, story
 
 PLAIN_EVERY = 10.0  # seconds between two lines where there is no terminal
 NO_VALUE = "-"
@@ -236,6 +238,25 @@ def print_yaml(value: Any, out: TextIO) -> None:
     yaml.safe_dump(value, out, sort_keys=False, allow_unicode=True)
 
 
+def print_story(book: Book, trial: Trial, document: Mapping[str, Any], out: TextIO) -> None:
+    """Print the story of a trial in a few lines, and then all that there is of it as YAML."""
+    for line in story(trial, book.begun.metric):
+        _console(out, soft_wrap=True).print(line)
+    out.write("\n")
+    print_yaml(document, out)
+
+
+def trial_rows(trials: Iterable[Trial], event: str | None) -> list[dict[str, Any]]:
+    """Return the rows of `gansearch trials`; with the kind of an event of those that had it, and of that event.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if event is None:
+        return [trial_row(trial) for trial in trials]
+    return [trial_row(trial) | {"event": e.kind, "event_step": e.step} for trial, e in having(trials, event)]
+
+
 def trial_row(trial: Trial) -> dict[str, Any]:
     """Return a trial's row of `gansearch trials`."""
     return {
@@ -260,7 +281,7 @@ def trial_story(trial: Trial) -> dict[str, Any]:
         "best_step": best.result.stop if best else None,
         "traceback": decision.traceback or None if decision else None,
         "scores": [{"step": s.result.stop, **s.result.scores} for s in trial.segments],
-        "events": [e.model_dump(mode="json") for e in _events(trial)],
+        "events": [e.model_dump(mode="json") for e in events(trial)],
         "attempts": [{"worker": a.worker, "step": a.step} for a in trial.attempts],
         "losses": [{"cause": loss.cause, "detail": loss.detail} for loss in trial.losses],
         "artifacts": {
@@ -271,8 +292,3 @@ def trial_story(trial: Trial) -> dict[str, Any]:
         },
         "config": trial.spec.config.model_dump(mode="json"),
     }
-
-
-def _events(trial: Trial) -> list[Any]:
-    found = [event for segment in trial.segments for event in segment.result.events]
-    return found if found or trial.event is None else [trial.event]

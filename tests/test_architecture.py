@@ -44,14 +44,15 @@ LAYERS = (
     " pipeline.store pipeline.lease pipeline.yaml_file pipeline.stdout pipeline.signals pipeline.resources"
     " pipeline.keys pipeline.messages pipeline.safe_text pipeline.working_folder",
     "pipeline.book pipeline.config pipeline.config_schema pipeline.ports pipeline.journal pipeline.compaction",
-    "pipeline.ledger pipeline.policies pipeline.order pipeline.projection pipeline.worker"
-    " pipeline.actor pipeline.ray_errors pipeline.ray_options",
+    "pipeline.advice pipeline.figures pipeline.ledger pipeline.policies pipeline.order pipeline.projection"
+    " pipeline.worker pipeline.actor pipeline.ray_errors pipeline.ray_options",
     "pipeline.janitor pipeline.asking pipeline.artifacts pipeline.mirror pipeline.shelf pipeline.backlog"
     " pipeline.projector pipeline.projectors pipeline.mlflow_process pipeline.database_file",
     "pipeline.study pipeline.optuna_storage pipeline.ray_executor pipeline.ray_places pipeline.ray_slot"
     " pipeline.mlflow_runs pipeline.mlflow_registry pipeline.mlflow_store",
     "pipeline.search pipeline.rerun pipeline.models pipeline.registry pipeline.doctor pipeline.drift pipeline.place"
     " pipeline.trackers pipeline.result",
+    "pipeline.story",
     "pipeline.launch pipeline.commands pipeline.upkeep pipeline.view pipeline.emit",
     "pipeline.cli",
 )
@@ -83,6 +84,7 @@ HOMES = {
         "trainers/state.py",
     },
     "scipy": {"trainers/data/mat_file.py"},  # MATLAB's files
+    "matplotlib": {"pipeline/figures.py"},
     "PIL": {"trainers/picture.py", "trainers/data/pictures.py"},
 }
 FOR_TYPES_ONLY = {"jaxtyping"}  # never imported when the software runs

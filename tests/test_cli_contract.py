@@ -17,7 +17,7 @@ STORE, STUDY, MLFLOW, FORMAT = "--store", "--study", "--tracking-uri", "--format
 SEARCH = ["--study", "--space", "--data", "--trials", "--steps", "--workers", "--seed", "--max-hours"]
 COMMANDS: dict[str, tuple[str, list[str]]] = {  # its argument ([] around one that may be left out), and its options
     "search": ("[FILE]", [*SEARCH, "--set", "--address", "--allow-drift", STORE, MLFLOW, FORMAT]),
-    "trials": ("", [STORE, STUDY, MLFLOW, FORMAT]),
+    "trials": ("", [STORE, STUDY, MLFLOW, "--event", FORMAT]),
     "show": ("TRIAL", ["--config", STORE, STUDY, MLFLOW, FORMAT]),
     "rerun": ("TRIAL", ["--verify", "--set", "--steps", "--device", "--out", STORE, STUDY, MLFLOW, FORMAT]),
     "register": ("[TRIAL]", ["--name", "--alias", "--dry-run", STORE, STUDY, MLFLOW, FORMAT]),

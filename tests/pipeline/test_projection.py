@@ -17,6 +17,7 @@ from tests.fakes import shown
 from tests.fakes.memory_store import MemoryStore
 from trainers.errors import UserError
 from trainers.history_file import from_bytes
+from trainers.stability.events import Event
 
 
 @pytest.fixture
@@ -131,6 +132,64 @@ def test_tags_tell_state_event_attempts_and_losses(store):
     assert tags["gansearch.attempts"] == "1"
     assert tags["mlflow.note.content"] == f"it is diverged {shown.EVENT.message}"
     assert "gansearch.mixed" not in tags
+
+
+def warned(store, number, *kinds):
+    """The records of a completed trial whose first segment has events that only warn, two of each kind."""
+    records = shown.trial(store, number)
+    events = [
+        Event(kind=kind, step=step, severity=0.3, action="warn", message="oh")
+        for step, kind in enumerate((*kinds, *kinds), start=7)
+    ]
+    return [
+        record.model_copy(update={"result": record.result.model_copy(update={"events": tuple(events)})})
+        if isinstance(record, SegmentRecord) and record.index == 0
+        else record
+        for record in records
+    ]
+
+
+def test_the_first_event_is_told_though_it_ended_nothing(store):
+    book = shown.book_of(
+        [shown.study(store), *warned(store, 0, "oscillation", "mode_dropping"), *shown.trial(store, 1)]
+    )
+    tags = projection.trial_tags(book, book.trials[0])
+    names = ("first_event", "first_event_step", "first_event_action", "events")
+    assert [tags[f"gansearch.{name}"] for name in names] == ["oscillation", "7", "warn", "mode_dropping,oscillation"]
+    assert "gansearch.event" not in tags
+    assert not any("event" in key for key in projection.trial_tags(book, book.trials[1]))
+
+
+def test_the_parent_counts_the_trials_that_had_each_kind_of_event(store):
+    trials = [
+        *warned(store, 0, "oscillation", "exploding_gradient"),
+        *warned(store, 1, "oscillation"),
+        *shown.trial(store, 2, TrialState.DIVERGED),
+    ]
+    book = shown.book_of([shown.study(store), *trials])
+    assert projection.event_counts(book) == {"exploding_gradient": (1, 2), "oscillation": (0, 2)}
+    tags = projection.study_tags(book, "finished")
+    assert tags["gansearch.events.oscillation"] == "2"
+    assert "| exploding_gradient | 1 | 2 |" in projection.study_note(book, "finished")
+
+
+def test_of_a_layers_signals_the_mean_alone_is_a_metric(store):
+    record = shown.trial(store, 0)[2]
+    table = pa.table({"step": [1, 2], "grad_norm_d.3": [1.0, 3.0], "grad_norm_d": [1.0, 3.0]})
+    metrics = projection.segment_metrics(table, record)
+    assert {key: value for key, value in metrics.items() if "norm" in key} == {
+        "grad_norm_d.3/mean": 2, "grad_norm_d/mean": 2, "grad_norm_d/max": 3, "grad_norm_d/last": 3
+    }  # fmt: skip
+
+
+def test_a_trial_that_has_ended_has_pictures_of_its_first_events(store):
+    kinds = [f"kind_{number}" for number in range(5)]
+    book = shown.book_of([shown.study(store), *warned(store, 0, *kinds)])
+    files = files_of(book, book.trials[0], store)
+    assert [path for path in files if path.startswith("events/")] == [
+        f"events/{step:06d}-{kind}.png" for step, kind in zip(range(7, 13), (*kinds, kinds[0]), strict=True)
+    ]
+    assert files["events/000007-kind_0.png"].startswith(b"\x89PNG")
 
 
 def test_a_trial_that_went_on_elsewhere_is_marked(store):

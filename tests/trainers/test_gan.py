@@ -211,9 +211,7 @@ def test_batch_norm_in_a_penalised_discriminator_of_the_users_is_refused_when_it
 @pytest.mark.parametrize("objective", ["wasserstein", "loss_sensitive"])
 def test_a_critic_that_ends_in_a_sigmoid_is_refused(objective):
     config = {"network": "tests.fakes.trainings:BOUNDED", "objective": objective}
-    with pytest.raises(
-        ConfigError, match=r"discriminator without bounds, but that of network .* ends in Sigmoid"
-    ):
+    with pytest.raises(ConfigError, match=r"discriminator without bounds, but that of network .* ends in Sigmoid"):
         run(tiny(**config))
     assert len(run(tiny(**config, static_checks="warn"))) == 3
     assert len(run(tiny(**config | {"objective": "least_squares"}))) == 3

@@ -46,8 +46,8 @@ def penalty_share(columns: Mapping[str, Column]) -> Column:
     penalty, loss = np.abs(columns["penalty"]), np.abs(columns["d_loss"])
     whole = penalty + loss
     with np.errstate(invalid="ignore"):
-        share: Column = penalty / np.where(whole == 0, np.float32(1), whole)  # neither: an equilibrium of two points
-    return share
+        share = penalty / np.where(whole == 0, 1, whole)  # neither, at an equilibrium of two points
+    return share.astype(np.float32)
 
 
 def slope(columns: Mapping[str, Column]) -> Column:
