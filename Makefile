@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci long lint format faults soak matrix causes gpu-check clean
+.PHONY: search test ci long lint format faults soak matrix causes alarms effect watching occurrences gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -50,6 +50,22 @@ matrix: $(READY)
 # Trains what failed there again, with one change each.
 causes: $(READY)
 	$(BIN)/python -m benchmarks.causes
+
+# Counts false and true alarms of the detectors; ended, it goes on where it was.
+alarms: $(READY)
+	$(BIN)/python -m benchmarks.alarms
+
+# Searches with and without stability feedback; ended, it goes on where it was.
+effect: $(READY)
+	$(BIN)/python -m benchmarks.effect
+
+# What signals and detectors cost a training.
+watching: $(READY)
+	$(BIN)/python -m benchmarks.watching
+
+# Draws the pictures of docs/stability.md.
+occurrences: $(READY)
+	$(BIN)/python -m benchmarks.occurrences
 
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu_check

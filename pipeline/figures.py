@@ -58,7 +58,8 @@ def event_figure(history: pa.Table, event: Event) -> bytes:
     from matplotlib.figure import Figure
 
     window = event.evidence.get("window", 1.0)
-    width = max(LEAST, int(window) if isinstance(window, float) else 1)
+    shaded = window if isinstance(window, float) else 1.0
+    width = max(LEAST, int(shaded))
     part = _between(history, event.step - (1 + BEFORE) * width, event.step + AFTER * width)
     names = [name for name in _wanted(event) if name in part.column_names and part[name].null_count < len(part)]
     figure = Figure(figsize=(8, 1.1 + 1.5 * max(1, len(names))), dpi=100, layout="constrained")
@@ -68,7 +69,7 @@ def event_figure(history: pa.Table, event: Event) -> bytes:
         threshold = event.evidence.get("threshold") if name in THRESHOLDS.get(event.kind, ()) else None
         _draw(axes, part, name, threshold if isinstance(threshold, float) else None)
     for axes in panels:
-        axes.axvspan(event.step - width, event.step, color="0.9", zorder=0)
+        axes.axvspan(event.step - shaded, event.step, color="0.9", zorder=0)
         axes.axvline(event.step, color="tab:red", linewidth=1)
     panels[-1].set_xlabel("step (discriminator updates)")
     sink = io.BytesIO()

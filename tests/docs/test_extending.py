@@ -27,7 +27,7 @@ from trainers.loop import train
 
 PAGE = "docs/extending.md"
 MAX_LINES = 60
-MODULES = ["sine", "spiral", "spiral_space", "tempered"]
+MODULES = ["restless", "sine", "spiral", "spiral_space", "tempered"]
 NAMES = {"data": "spiral:SPIRAL", "objective": "tempered:TEMPERED", "network": "sine:SINE"}
 
 
@@ -79,6 +79,14 @@ def test_the_objective_is_the_formula_of_its_first_line(modules: dict[str, Modul
     logits = {"real": torch.from_numpy(real), "fake": torch.from_numpy(fake)}
     assert objective.d_loss(**logits).item() == pytest.approx(soft(-real) + soft(fake))
     assert objective.g_loss(fake=logits["fake"]).item() == pytest.approx(soft(-fake))
+
+
+def test_the_detector_tells_of_a_g_that_is_thrown_about(folder: Path, modules: dict[str, ModuleType]) -> None:
+    sets = ["steps=300", "segment_steps=300", "evaluation.samples=50", "batch_size=16", "device=cpu"]
+    for threshold, expected in ((1e-6, [200]), (10, [])):
+        search = load(folder / "spiral.yaml", [*sets, f"stability.restless:RESTLESS.threshold={threshold}"])
+        (segment,) = train(train_config(search, first_params(search)[0], 3))
+        assert [event.step for event in segment.events if event.kind == "restless:RESTLESS"] == expected
 
 
 def test_the_spiral_is_one(modules: dict[str, ModuleType]) -> None:
