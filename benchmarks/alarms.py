@@ -2,9 +2,10 @@
 
 Trainings of random hyper-parameters run to their end with every detector only telling, and are labelled by what came
 out alone: failing is one with a score that is not finite, or a last score worse than 5 times that of the objective's
-default on the same data, or than that of the generator before the first update. Then each detector's first event says
-whether it would have stopped a healthy training, or a failing one before half of its steps. Thresholds were chosen on
-the seeds of `tuning`; those of `report` were looked at for this page alone.
+default on the same data, or than that of the generator before the first update. Histories are kept, and detectors look
+at them as they are by default now: the first event of each says whether it would have stopped a healthy training, or a
+failing one before half of its steps. Thresholds were chosen on the seeds of `tuning` (`--part tuning`); those of
+`report` were looked at for this page alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import json
 import math
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -64,10 +64,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a training: scores of its evaluations, and the first step at which each kind of event was seen.
-
-    `untrained` is the score before the first update; a score that is not finite is None.
-    """
+    """What came out of a training: scores of its evaluations, None where not finite; `untrained` is of before."""
 
     part: Part
     objective: str
@@ -76,7 +73,6 @@ class Outcome:
     config: Mapping[str, Any]
     untrained: float
     scores: Sequence[float | None]
-    events: Mapping[str, tuple[int, str]]  # step and default action
 
 
 def trainings(part: Part) -> Iterator[Training]:
@@ -121,25 +117,19 @@ def train(training: Training, histories: Path) -> Outcome:
     from trainers.config import TrainConfig
 
     plain = TrainConfig.model_validate(dict(training.config))
-    actions = {name: params.action for name, params in plain.stability.items()}
-    told = {name: {"action": "warn"} for name in actions}
-    under_way = loop.Training(TrainConfig.model_validate({**training.config, "stability": told}), None)
+    under_way = loop.Training(plain, None)
     untrained = next(iter(under_way.scores().values()))
     scores: list[float | None] = []
     batches: list[pa.RecordBatch] = []
-    events: dict[str, tuple[int, str]] = {}
     while under_way.step < plain.steps:
         segment = under_way.advance()
         scores.append(next(iter(segment.scores.values()), None))
         batches.append(segment.history)
-        for event in segment.events:
-            events.setdefault(event.kind, (event.step, actions.get(event.kind, "stop")))
     constants = {**asdict(under_way.constants), "segment_steps": SEGMENT}
     table = pa.Table.from_batches(batches).replace_schema_metadata({"constants": json.dumps(constants)})
     with pa.OSFile(str(histories / f"{training.seed}.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
         out.write_table(table)
-    told_by = asdict(training)
-    return Outcome(**told_by, untrained=untrained, scores=scores, events=events)
+    return Outcome(**asdict(training), untrained=untrained, scores=scores)
 
 
 # -- what came out -----------------------------------------------------------------------------------------------------
@@ -167,74 +157,6 @@ def fails(outcome: Outcome, defaults: Mapping[tuple[str, str], float]) -> str | 
     return None
 
 
-def interval(hits: int, of: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Clopper and Pearson 1934)."""
-    from scipy.stats import binomtest
-
-    found = binomtest(hits, of).proportion_ci(0.95, method="exact")
-    return float(found.low), float(found.high)
-
-
-def stopped(outcome: Outcome, before: int) -> str | None:
-    """Return the stopping detector that was first, if one was before a step or at it."""
-    found = [(step, kind) for kind, (step, action) in outcome.events.items() if action == "stop" and step <= before]
-    return min(found)[1] if found else None
-
-
-def page(outcomes: Sequence[Outcome], part: Part) -> str:
-    """Return both tables."""
-    floor = defaults(outcomes)
-    chosen = [outcome for outcome in outcomes if outcome.part == part]
-    labelled = [(outcome, fails(outcome, floor)) for outcome in chosen]
-    healthy = [outcome for outcome, why in labelled if why is None]
-    failing = [(outcome, why) for outcome, why in labelled if why is not None]
-    false = [kind for outcome in healthy if (kind := stopped(outcome, STEPS)) is not None]
-    caught = [kind for outcome, _ in failing if (kind := stopped(outcome, STEPS // 2)) is not None]
-    lines = ["# False and true alarms", "", f"Generated by `make alarms`. {' '.join((__doc__ or '').split()[16:])}", ""]
-    lines += [f"Part: {part}, {len(chosen)} trainings of {STEPS:,} steps, {len(OBJECTIVES)} objectives on {len(DATA)}"]
-    lines[-1] += " data sets."
-    lines += [
-        "",
-        "| trainings | number | stopped in time | share | 95 % interval | target |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, hits, of, target in (
-        ("healthy", len(false), len(healthy), "at most 5 %"),
-        ("failing, before half of the budget", len(caught), len(failing), "at least 80 %"),
-    ):
-        low, high = interval(hits, of)
-        lines.append(f"| {name} | {of} | {hits} | {hits / of:.1%} | {low:.1%} to {high:.1%} | {target} |")
-    lines += ["", "## By detector", "", "| detector | action | in healthy | in failing, in time | first there |"]
-    lines += ["|---|---|---|---|---|", *_by_kind(healthy, [outcome for outcome, _ in failing])]
-    lines += ["", "## What failing trainings are", "", "| why | number | stopped in time |", "|---|---|---|"]
-    for why, number in Counter(why for _, why in failing).most_common():
-        seen = sum(stopped(outcome, STEPS // 2) is not None for outcome, reason in failing if reason == why)
-        lines.append(f"| {why} | {number} | {seen} |")
-    lines += ["", "## By objective and data", "", "| objective | data | healthy | stopped | failing | in time |"]
-    lines += ["|---|---|---|---|---|---|", *_by_cell(labelled)]
-    return "\n".join(lines) + "\n"
-
-
-def _by_kind(healthy: Sequence[Outcome], failing: Sequence[Outcome]) -> Iterator[str]:
-    kinds = {kind: action for outcome in (*healthy, *failing) for kind, (_, action) in outcome.events.items()}
-    first = Counter(stopped(outcome, STEPS // 2) for outcome in failing)
-    for kind, action in sorted(kinds.items(), key=lambda item: (item[1], item[0])):
-        false = sum(kind in outcome.events for outcome in healthy)
-        true = sum(outcome.events.get(kind, (STEPS, ""))[0] <= STEPS // 2 for outcome in failing)
-        yield f"| {kind} | {action} | {false} | {true} | {first[kind]} |"
-
-
-def _by_cell(labelled: Sequence[tuple[Outcome, str | None]]) -> Iterator[str]:
-    for objective in OBJECTIVES:
-        for data in DATA:
-            cell = [(o, why) for o, why in labelled if (o.objective, o.data) == (objective, data)]
-            well = [o for o, why in cell if why is None]
-            bad = [o for o, why in cell if why is not None]
-            false = sum(stopped(o, STEPS) is not None for o in well)
-            true = sum(stopped(o, STEPS // 2) is not None for o in bad)
-            yield f"| {objective} | {data} | {len(well)} | {false} | {len(bad)} | {true} |"
-
-
 # -- kept and resumed --------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +168,8 @@ def read(store: Path) -> list[Outcome]:
 
 def main() -> None:
     """Train what is missing, and write the page."""
+    from benchmarks import alarms_page, ceiling
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=STORE, help="where outcomes are kept; a run goes on from there")
     parser.add_argument("--part", choices=("tuning", "report"), default="report")
@@ -263,7 +187,11 @@ def main() -> None:
         for outcome in pool.map(train, missing, [chosen.store / "histories"] * len(missing)):
             file.write(json.dumps(asdict(outcome)) + "\n")
             file.flush()
-    told = page(read(chosen.store), chosen.part)
+    outcomes = read(chosen.store)
+    floor = defaults(outcomes)
+    chosen_ones = [outcome for outcome in outcomes if outcome.part == chosen.part]
+    seen = [alarms_page.look(outcome, fails(outcome, floor), chosen.store) for outcome in chosen_ones]
+    told = alarms_page.page(__doc__ or "", seen, chosen.part, ceiling.told(seen, chosen.store))
     chosen.out.write_text(told)
     print(told)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,21 @@ def read(file: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def windows(history: pa.Table) -> Iterator[Window]:
-    """Yield what detectors saw at the end of each segment; they look back as far as they like."""
-    known = json.loads(history.schema.metadata[b"constants"])
+def windows(history: pa.Table, scores: Sequence[float | None], untrained: float) -> Iterator[Window]:
+    """Yield what detectors saw at the end of each segment; they look back as far as they like.
+
+    Args:
+        history: as `read` returns it.
+        scores: of each segment, None where one is not finite.
+        untrained: the score before the first update.
+    """
+    known = json.loads(history.schema.metadata[b"constants"]) | {"untrained": untrained}
     segment = known.pop("segment_steps")
     steps = history["step"].to_numpy()
     series = dict(_series(history, steps))
+    there = [(place * segment, score) for place, score in enumerate(scores, start=1) if score is not None]
+    ends, found = np.array(there, dtype=np.float64).reshape(-1, 2).T
+    series["score"] = Series(steps=ends.astype(np.int64), values=found.astype(np.float32))
     for name, of in MEANS.items():
         if of in series:
             series[name] = _means(series[of], segment, int(steps[-1]))

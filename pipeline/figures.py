@@ -27,7 +27,7 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "d_loss_spiking": ("d_loss", "logit_real", "logit_fake", "grad_norm_d"),
     "generator_fooling": ("g_loss", "accuracy_d", "energy", "d_loss"),
     "oscillation": ("logit_real", "logit_fake", "d_loss", "g_loss"),
-    "stagnation": ("energy", "update_ratio_g", "update_ratio_d", "d_loss"),
+    "stagnation": ("score", "energy", "update_ratio_g", "update_ratio_d"),
     "clip_saturation": ("clip_share", "grad_slope_d", "d_loss"),
     "layer_gradient_blowup": ("grad_slope_d", "grad_slope_g", "grad_norm_d", "grad_norm_g"),
     "lipschitz_violation": ("interpolate_norm", "penalty_share", "penalty", "d_loss"),

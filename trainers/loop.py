@@ -207,7 +207,7 @@ class Training:
         stagnation = config.stability.get("stagnation")
         untrained = None
         if stagnation is not None and stagnation.action != "off":
-            untrained = self._neighbours.values(self._sample())["energy"]
+            untrained = next(iter(self._evaluator.scores(self._sample()).values()))
         return Constants(
             d_floor=objective.d_floor,
             boundary=objective.boundary if isinstance(objective, Objective) else None,

@@ -18,10 +18,11 @@ from trainers.params.detectors import DetectorParams
 from trainers.registry import find
 from trainers.stability import Constants, Detector, Series, Window
 from trainers.stability.events import Event
+from trainers.stability.windows import EVALUATIONS
 
 MEANS = {"segment_g_loss": "g_loss", "segment_accuracy_d": "accuracy_d"}
 EVALUATED = ("score", "dropped", "memorisation", "energy", *MEANS)
-SHOWN = ("dropped", "memorisation", "energy")  # the score is a segment's own, and the means are of what is shown
+SHOWN = ("score", "dropped", "memorisation", "energy")  # the means are of what is shown
 MOVES = 2  # of a player in a window, at least: see trainers.stability.windows
 
 
@@ -135,4 +136,5 @@ def _reach(config: TrainConfig, chosen: list[DetectorParams]) -> _Reach:
     seldom = max(config.n_critic, config.warmup.n_critic if warms else 1)  # G's updates are as far apart
     each = max(longest("step") * math.ceil(seldom / config.n_critic), MOVES * seldom) + seldom
     rare = longest("slow") + math.lcm(config.slow_every, config.n_critic)
-    return _Reach(each, rare, longest("evaluation") + config.segment_steps)
+    evaluated = max(longest("evaluation"), EVALUATIONS * config.segment_steps) + 2 * config.segment_steps
+    return _Reach(each, rare, evaluated)

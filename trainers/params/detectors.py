@@ -49,7 +49,7 @@ class DLossZeroParams(DetectorParams):
     needs = ("d_loss", "d_floor")
     name: Literal["d_loss_zero"] = "d_loss_zero"
     threshold: float = Field(1e-3, gt=0)
-    window: int = Field(50, ge=1, le=10_000)
+    window: int = Field(200, ge=1, le=10_000)
 
 
 class ExplodingGradientParams(DetectorParams):
@@ -58,6 +58,7 @@ class ExplodingGradientParams(DetectorParams):
     name: Literal["exploding_gradient"] = "exploding_gradient"
     threshold: float = Field(100.0, gt=0)
     window: int = Field(50, ge=1, le=10_000)
+    action: Action = "warn"
 
 
 class VanishingGeneratorGradientParams(DetectorParams):
@@ -117,6 +118,7 @@ class CriticDriftParams(DetectorParams):
     name: Literal["critic_drift"] = "critic_drift"
     threshold: float = Field(1000.0, gt=0)
     window: int = Field(50, ge=1, le=10_000)
+    action: Action = "warn"
 
 
 class ClipSaturationParams(DetectorParams):
@@ -149,8 +151,8 @@ class ModeCollapseParams(DetectorParams):
     needs = ("diversity",)
     pace: ClassVar[Pace] = "slow"
     name: Literal["mode_collapse"] = "mode_collapse"
-    threshold: float = Field(0.1, gt=0, lt=1)
-    window: int = Field(500, ge=1, le=10_000)
+    threshold: float = Field(0.3, gt=0, lt=1)
+    window: int = Field(1000, ge=1, le=10_000)
 
 
 class SpectralCollapseParams(DetectorParams):
@@ -175,13 +177,13 @@ class GeneratorFoolingParams(DetectorParams):
 
 
 class StagnationParams(DetectorParams):
-    """The samples' energy distance from the data is above `threshold` of what it was before the first update."""
+    """The score stays above `threshold` of what it was before the first update, and is not falling."""
 
-    needs = ("energy", "untrained")
+    needs = ("score", "untrained")
     pace: ClassVar[Pace] = "evaluation"
     name: Literal["stagnation"] = "stagnation"
-    threshold: float = Field(0.95, gt=0)
-    window: int = Field(1000, ge=1, le=10_000)
+    threshold: float = Field(0.98, gt=0)
+    window: int = Field(1500, ge=1, le=10_000)
 
 
 class ModeDroppingParams(DetectorParams):

@@ -28,7 +28,7 @@ class Constants:
         boundary: the logit above which D takes a sample for real.
         clip: of D's weights.
         target: the gradient norm at interpolates that a penalty pulls D to.
-        untrained: the energy distance of the samples from the data before the first update.
+        untrained: the score before the first update.
     """
 
     d_floor: float | None = None

@@ -11,6 +11,7 @@ from trainers.params.detectors import DetectorParams
 from trainers.stability import Series, Window
 from trainers.stability.events import Event
 
+EVALUATIONS = 4  # in a window at least, however far apart: fewer are bad, or fall, by chance
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 

@@ -7,9 +7,8 @@ import numpy as np
 from trainers.params.detectors import GeneratorFoolingParams
 from trainers.stability import Detector, Window
 from trainers.stability.events import Event
-from trainers.stability.windows import edge, event, full, values
+from trainers.stability.windows import EVALUATIONS, edge, event, full, values
 
-LEAST = 3  # evaluations: fewer fall by chance
 EVEN = 0.5  # the accuracy of a D that cannot tell
 
 
@@ -23,7 +22,7 @@ def make(params: GeneratorFoolingParams) -> Detector:
         loss, right, far = (window.signals[name] for name in ("segment_g_loss", "segment_accuracy_d", "energy"))
         if not len(loss.steps) == len(right.steps) == len(far.steps):
             return None
-        length = max(LEAST, values(params, window, "energy"))
+        length = max(EVALUATIONS, values(params, window, "energy"))
         falls = np.concatenate((np.zeros(1, dtype=np.bool_), np.diff(loss.values) < 0))
         wrong = right.values < EVEN
         before = np.concatenate((np.full(length, -np.inf), far.values[:-length]))[: len(far.values)]

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from trainers.params.detectors import StagnationParams
 from trainers.stability import Detector, Window
 from trainers.stability.events import Event
-from trainers.stability.windows import edge, event, full, values
+from trainers.stability.windows import EVALUATIONS, edge, event, full, values
 
 
 def make(params: StagnationParams) -> Detector:
-    """Detect that the samples' energy distance from the data stays above `threshold` times the untrained generator's.
+    """Detect that the score stays above `threshold` times the untrained generator's, and is not falling.
 
-    The distance is `Neighbours`': unlike many a score it has a value everywhere, and one scale for all data sets.
+    A score that was as bad all along, and at the window's end is no better than at its beginning, is no slow start.
     """
 
     def detect(window: Window) -> Event | None:
-        energies, untrained = window.signals["energy"], window.constants.untrained
+        scores, untrained = window.signals["score"], window.constants.untrained
         if untrained is None:
             return None
-        length = values(params, window, "energy")
-        end = edge(full(energies.values > params.threshold * untrained, length), energies, window.after)
+        length = max(EVALUATIONS, values(params, window, "score"))
+        bad = full(scores.values > params.threshold * untrained, length)
+        before = np.concatenate((np.full(length - 1, np.inf), scores.values))[: len(scores.values)]
+        end = edge(bad & (scores.values >= before), scores, window.after)
         if end is None:
             return None
-        step, best = int(energies.steps[end]), float(energies.values[end - length + 1 : end + 1].min())
+        step, best = int(scores.steps[end]), float(scores.values[end - length + 1 : end + 1].min())
         message = (
-            f"the samples are at best {best:.3g} from the data in the {length} evaluations up to step {step}; "
-            f"untrained they were {untrained:.3g}"
+            f"the score is at best {best:.3g} in the {length} evaluations up to step {step}; untrained it was "
+            f"{untrained:.3g}"
         )
         return event(params, step, message, best=best, untrained=untrained)
 
