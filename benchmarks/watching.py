@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trainers import gan
 from trainers.config import TrainConfig
 from trainers.draws import Staged, blocks
 from trainers.loop import Training
@@ -61,12 +59,11 @@ class Without:
     def block(self) -> None:
         """Train a segment."""
         training, start = self._training, self._training.step
-        with _unwatched():
-            for before, last in blocks(training._game.draws, start, start + SEGMENT):
-                where = {"index": training._train.device}
-                staged = Staged(training._game.draws, training._config.seed, before, last, training._device, where)
-                for step in range(before + 1, last + 1):
-                    self._step(step, staged.at(step))
+        for before, last in blocks(training._game.draws, start, start + SEGMENT):
+            where = {"index": training._train.device}
+            staged = Staged(training._game.draws, training._config.seed, before, last, training._device, where)
+            for step in range(before + 1, last + 1):
+                self._step(step, staged.at(step))
         training.step += SEGMENT
 
     def _step(self, step: int, batch: dict[str, torch.Tensor]) -> None:
@@ -82,15 +79,6 @@ class Without:
                 player.after(step)
         if training._moves(step):
             training._update_average()
-
-
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    real, gan.said = gan.said, lambda *_: {}
-    try:
-        yield
-    finally:
-        gan.said = real
 
 
 def seconds(block: Callable[[], None]) -> float:

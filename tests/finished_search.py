@@ -28,6 +28,7 @@ steps: 240
 segment_steps: 120
 evaluation: {samples: 200, grid: 16}
 halving: {first_rung: 120, eta: 2}
+stability: {d_loss_zero: {window: 50}, exploding_gradient: {action: stop}}
 enqueue:
   - {space: wgan_gp, optim.lr_d: 1e-3, optim.lr_g: 1e-3, optim.beta1: 0.5, n_critic: 1, penalty.lambda: 10.0}
   - {space: gan, optim.lr_d: 1e-2, optim.lr_g: 1e-5, optim.beta1: 0.5, n_critic: 5}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import cells
-from benchmarks.matrix import SETTING, Cell, cell, page
+from benchmarks.matrix import DETECTORS, SETTING, Cell, cell, page
 from pipeline.book import Trial
 from pipeline.config import load, train_config
 from pipeline.records import TrialState
@@ -45,7 +45,7 @@ TRAINED = {
 def training(data: str, cell: str, *sets: str) -> TrainConfig:
     """Return what `make matrix` trains in a cell."""
     options = {"study": "m", "data": data, "space": f"benchmarks.cells:{data.upper()}"}
-    return train_config(load(None, (*SETTING, *sets), options), {"space": cell}, seed=0)
+    return train_config(load(None, (*SETTING, *DETECTORS, *sets), options), {"space": cell}, seed=0)
 
 
 @pytest.mark.parametrize("data", cells.SPACES)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from trainers.draws import Draw, every_step
-from trainers.stability.measures import Probe
+from trainers.stability.measures import Probe, Said
 
 Batch = Mapping[str, Tensor]
 Loss = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
@@ -25,7 +26,8 @@ class Player:
         optimizer: over `weights`.
         due: whether it is updated at a step; a function of the step alone.
         every: steps between two updates, as a rule.
-        signals: names of what one update reports, in order; `loss` returns them all but the gradient norm, the last.
+        signals: names of what one update reports, in order; `loss` returns those of `reported`.
+        said: reduces the tensor that `loss` returns as "said" to signals of its own; None where there is none.
         lazy: steps between two values of the signals that are rarer than the updates, by name.
         late: steps before the first value of the signals that begin later, by name.
         loss: of a batch at a step, with its signals; it must not change any state but batch statistics.
@@ -40,12 +42,19 @@ class Player:
     due: Callable[[int], bool] = every_step
     every: int = 1
     signals: tuple[str, ...]
+    said: Said | None = None
     lazy: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, int] = field(default_factory=dict)
     loss: Loss
     above: float | None = None
     before: Callable[[int], None] = lambda _: None
     after: Callable[[int], None] = lambda _: None
+
+    @cached_property
+    def reported(self) -> tuple[str, ...]:
+        """Names of what `loss` returns of the signals: all but what is reduced later, and but the gradient norm."""
+        later = () if self.said is None else self.said.signals
+        return tuple(name for name in self.signals[:-1] if name not in later)
 
     def reports(self, name: str, step: int) -> bool:
         """Whether a signal of its own has a value at a step."""
@@ -82,7 +91,7 @@ class Game:
         return next(player for player in self.players if any(weight is first for weight in player.weights))
 
 
-Report = Callable[[Player, list[Tensor], Tensor], None]
+Report = Callable[[Player, Sequence[Tensor], Tensor | None], None]
 
 
 def play(game: Game, step: int, batch: Batch, report: Report) -> None:
@@ -92,17 +101,18 @@ def play(game: Game, step: int, batch: Batch, report: Report) -> None:
         game: changed in place.
         step: number of this discriminator update, from 1.
         batch: this step's tensors.
-        report: is given each player's signals and the gradient norm of each of its weights, still on the device.
+        report: is given each player's signals and then the gradient norm of each of its weights, and what is
+            reduced later, all still on the device.
     """
     for phase in game.phases:
         due = [player for player in phase if player.due(step)]
         moves = [_gradients(player, batch, step) for player in due]
-        for player, (gradients, signals, norms) in zip(due, moves, strict=True):
+        for player, (gradients, told, said) in zip(due, moves, strict=True):
             for weight, gradient in zip(player.weights, gradients, strict=True):
                 weight.grad = gradient
-            _move(player, step, signals[0])
+            _move(player, step, told[0])
             player.after(step)
-            report(player, signals, norms)
+            report(player, told, said)
 
 
 def _move(player: Player, step: int, loss: Tensor) -> None:
@@ -127,10 +137,10 @@ def _move(player: Player, step: int, loss: Tensor) -> None:
                 value.copy_(torch.where(moves, value, before))
 
 
-def _gradients(player: Player, batch: Batch, step: int) -> tuple[tuple[Tensor, ...], list[Tensor], Tensor]:
+def _gradients(player: Player, batch: Batch, step: int) -> tuple[tuple[Tensor, ...], list[Tensor], Tensor | None]:
     loss, signals = player.loss(batch, step)
     gradients = torch.autograd.grad(loss, list(player.weights))
-    absent = loss.new_full((), float("nan"))  # a lazy signal, at a step without it
-    norms = torch.stack(torch._foreach_norm(gradients))
-    found = [*(signals.get(name, absent) for name in player.signals[:-1]), torch.linalg.vector_norm(norms)]
-    return gradients, found, norms
+    absent = None if all(map(signals.__contains__, player.reported)) else loss.new_full((), float("nan"))
+    told = [signals.get(name, absent) for name in player.reported]  # a lazy signal is absent, at a step without it
+    norms = torch._foreach_norm(gradients) if loss.is_cuda else map(torch.linalg.vector_norm, gradients)  # launches
+    return gradients, [*told, *norms], signals.get("said")

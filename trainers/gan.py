@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ from trainers.objectives import Objective
 from trainers.penalties import Penalty, clip_weights
 from trainers.registry import find
 from trainers.schedule import generator_due, refuse_idle, swapped
-from trainers.stability.measures import Probe, adversarial_probe, said
+from trainers.stability.measures import Probe, Said, adversarial_probe
 
 
 def build(
@@ -168,12 +169,13 @@ class _Adversaries:
     def _discriminator(self) -> Player:
         config, penalty = self.config, self.penalty
         weights: list[Tensor] = list(self.nets["discriminator"].parameters())
-        told = () if self.objective.boundary is None else ("accuracy_d",)
-        of_fakes = ("logit_fake", "logit_real_var", "logit_fake_var", *told, *penalty.signals)
+        said = Said(boundary=self.objective.boundary)
+        of_fakes = (*said.signals[1:], *penalty.signals)
         return Player(
             name="discriminator",
             weights=weights,
             signals=("d_loss", "logit_real", *of_fakes, "grad_norm_d"),
+            said=said,
             lazy=dict.fromkeys(penalty.signals, config.penalty.every),
             late=dict.fromkeys(of_fakes, self.objective.pretrain),
             loss=self._d_loss(),
@@ -188,20 +190,25 @@ class _Adversaries:
         # A joint pass is faster, but batch statistics of real and fake together would tell D which is which.
         joint = self.config.batches == "mixed" or not has_batch_norm(discriminate)
 
-        def judged(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-            if not joint:
-                return discriminate(real), discriminate(fake)
-            both = discriminate(torch.cat((real, fake)))
-            return both[: len(real)], both[len(real) :]
+        def judged(real: Tensor, fake: Tensor) -> Tensor:
+            if joint:
+                both: Tensor = discriminate(torch.cat((real, fake)))
+                return both
+            return torch.cat((discriminate(real), discriminate(fake)))
 
         def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             if step <= objective.pretrain:
                 on_real = discriminate(self.lens(batch["real"], "real", batch, step))
-                return on_real.mean(), dict.fromkeys(("d_loss", "logit_real"), on_real.detach().mean())
+                told = on_real.detach()
+                return on_real.mean(), {
+                    "d_loss": told.mean(),
+                    "said": torch.cat((told, torch.full_like(told, math.nan))),
+                }
             real, fake = self._shown(batch, step)
-            on_real, on_fake = judged(real, fake)
+            said = judged(real, fake)
+            on_real, on_fake = said.tensor_split(2)
             adversarial = self.labels.d_loss(on_real, on_fake, real, fake, batch)
-            signals = {"d_loss": adversarial.detach()} | said(on_real, on_fake, objective.boundary)
+            signals = {"d_loss": adversarial.detach(), "said": said.detach()}
             if objective.after is not None:
                 self.said.update(real=on_real.detach(), fake=on_fake.detach())
             if step % lazy:

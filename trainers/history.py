@@ -18,6 +18,7 @@ from trainers.stability import Series
 from trainers.stability.derived import Derived, derived
 from trainers.stability.measures import singular_values, update_ratio
 
+MOST_SAID = 2**22  # 16 MiB
 Rows = npt.NDArray[np.float32]  # [steps, signals]
 Steps = npt.NDArray[np.int64]
 
@@ -61,17 +62,20 @@ class Past:
 
 
 class Signals:
-    """A preallocated buffer [steps, signals] on the device, read once a segment.
+    """Preallocated buffers [steps, signals] on the device, one for whoever reports, read once a segment.
 
     Args:
         game: whose players report; its probe and its weights are measured every `slow_every` steps.
         names: columns of the history, in order; more follow: others that a player reports, and those of its layers.
         slow_every: steps between two values of what is expensive.
-        device: where the buffer lies.
+        device: where the buffers lie.
+        most_said: numbers that D said which are kept until they are reduced, of one step at least.
     """
 
-    def __init__(self, game: Game, names: Sequence[str], slow_every: int, device: torch.device) -> None:
-        self._game, self._slow, self._device = game, slow_every, device
+    def __init__(
+        self, game: Game, names: Sequence[str], slow_every: int, device: torch.device, most_said: int = MOST_SAID
+    ) -> None:
+        self._game, self._slow, self._device, self._most_said = game, slow_every, device, most_said
         self._sources = self._found()
         self._derived: dict[str, Derived] = derived(self._sources)
         self._sources |= {name: self._sources[one.like] for name, one in self._derived.items()}
@@ -80,8 +84,9 @@ class Signals:
         own = (name for name in self._sources if name not in names)
         self.names = (*names, *own)
         self.rare = frozenset(name for name, source in self._sources.items() if source.lazy == slow_every > 1)
-        self._columns = {name: self._places(reported) for name, reported in self._reported().items()}
-        self._buffer = torch.empty(0, device=device)
+        self._reported = self._reports()
+        self._told: dict[str, Tensor] = {}
+        self._kept: dict[str, tuple[int, Tensor]] = {}  # of who says something: rows before the block under way, and it
 
     def _found(self) -> dict[str, Source]:
         sources: dict[str, Source] = {}
@@ -104,24 +109,20 @@ class Signals:
         number = 0 if sampler is None else len(singular_values(sampler))
         return [f"sigma_g.{layer}" for layer in range(1, number + 1)]
 
-    def _reported(self) -> dict[str, list[str | None]]:
-        """Return what is written at once, by who writes it; None is what is not kept."""
+    def _reports(self) -> dict[str, list[str | None]]:
+        """Return what is written at once, by who writes it; None is what is not kept, but for a player's whole norm."""
         found: dict[str, list[str | None]] = {}
         for player in self._game.players:
             layers = iter(_layers(player))
             found[player.name] = [
-                *player.signals,
+                *player.reported,
                 *(next(layers) if weight.dim() > 1 else None for weight in player.weights),
             ]
             found[_ratio(player)] = [_ratio(player)]
+            if player.said is not None:
+                found[_said(player)] = [*player.said.signals]
         probe = self._game.probe
         return found | {"": [*(() if probe is None else probe.signals), *self._sigmas()]}
-
-    def _places(self, names: Sequence[str | None]) -> Tensor:
-        last = len(self.names)  # a column that nobody reads
-        return torch.tensor(
-            [last if name is None else self.names.index(name) for name in names], device=self._device, dtype=torch.long
-        )
 
     @property
     def every(self) -> Mapping[str, int]:
@@ -132,11 +133,39 @@ class Signals:
 
     def reset(self, steps: int) -> None:
         """Make room for a segment."""
-        self._buffer = torch.full((steps, len(self.names) + 1), float("nan"), device=self._device)
+        nan = float("nan")
+        self._told = {
+            name: torch.full((steps, len(reported)), nan, device=self._device)
+            for name, reported in self._reported.items()
+        }
+        self._kept.clear()
 
-    def put(self, row: int, player: Player, values: list[Tensor], norms: Tensor) -> None:
-        """Write what a player reports at one step of the segment, and the gradient norm of each of its weights."""
-        self._buffer[row].index_copy_(0, self._columns[player.name], torch.cat((torch.stack(values), norms)))
+    def put(self, row: int, player: Player, values: Sequence[Tensor], said: Tensor | None = None) -> None:
+        """Write what a player reports at one step of the segment, with the gradient norm of each of its weights.
+
+        Args:
+            row: of the step in the segment.
+            player: who reports.
+            values: what it reports, then the norms.
+            said: by D of real samples, then of as many fakes; a block of steps is reduced at once.
+        """
+        torch.stack(tuple(values), out=self._told[player.name][row])
+        if said is None:
+            return
+        first, block = self._kept.get(player.name, (0, ()))
+        if not first <= row < first + len(block):
+            self._reduce(player)
+            size = max(1, min(len(self._told[player.name]), self._most_said // said.numel()))
+            first, block = row, torch.full((size, said.numel()), float("nan"), device=self._device)
+            self._kept[player.name] = first, block
+        block[row - first].copy_(said.view(-1))
+
+    def _reduce(self, player: Player) -> None:
+        if player.said is None or player.name not in self._kept:
+            return
+        first, block = self._kept.pop(player.name)
+        told = self._told[_said(player)][first : first + len(block)]
+        told.copy_(player.said.reduce(block[: len(told)].view(len(told), 2, -1)))
 
     def before(self, step: int) -> dict[str, list[Tensor]]:
         """Return copies of the weights of the players that move at a step, if it is one at which they are measured."""
@@ -152,23 +181,24 @@ class Signals:
             if player.name in weights:
                 now = [weight.detach() for weight in player.weights]
                 ratio = update_ratio(weights[player.name], now)
-                self._buffer[row].index_copy_(0, self._columns[_ratio(player)], ratio.view(1))
-        probe, absent = self._game.probe, self._buffer.new_full((), float("nan"))
+                self._told[_ratio(player)][row].copy_(ratio)
+        probe, absent = self._game.probe, torch.full((), float("nan"), device=self._device)
         found = {} if probe is None or step <= probe.late else probe.measure(batch, held_out, step)
         values = [] if probe is None else [found.get(name, absent) for name in probe.signals]
         sampler = self._game.networks.get(self._game.sampler)
         values += [] if sampler is None else singular_values(sampler)
         if values:
-            self._buffer[row].index_copy_(0, self._columns[""], torch.stack(values))
+            torch.stack(values, out=self._told[""][row])
 
     # -- on the host ---------------------------------------------------------------------------------------------------
 
     def rows(self, start: int) -> Rows:
         """Read the segment that began after step `start`, float32 [steps, signals]; NaN also where there is no value.
 
-        What follows from other signals is added: `non_finite` is how many of a step's are NaN or infinite.
+        What follows from other signals is added: a player's gradient norm from those of its weights, and `non_finite`,
+        how many of a step's signals are NaN or infinite.
         """
-        rows: Rows = self._buffer[:, :-1].cpu().numpy().copy()
+        rows = self._read()
         for name, one in self._derived.items():
             inputs = {key: rows[:, self.names.index(key)] for key in one.of}
             rows[:, self.names.index(name)] = one.compute(inputs)
@@ -178,6 +208,19 @@ class Signals:
             mask = np.stack([present[name] for name in self.names], axis=1)
             mask[:, own] = False
             rows[:, own] = (mask & ~np.isfinite(rows)).sum(axis=1)
+        return rows
+
+    def _read(self) -> Rows:
+        for player in self._game.players:
+            self._reduce(player)
+        told = {name: buffer.cpu().numpy() for name, buffer in self._told.items()}
+        rows: Rows = np.full((len(next(iter(told.values()))), len(self.names)), np.nan, dtype=np.float32)
+        for name, reported in self._reported.items():
+            there = [place for place, signal in enumerate(reported) if signal is not None]
+            rows[:, [self.names.index(str(reported[place])) for place in there]] = told[name][:, there]
+        for player in self._game.players:
+            norms = told[player.name][:, len(player.reported) :].astype(np.float64)
+            rows[:, self.names.index(player.signals[-1])] = np.sqrt(np.square(norms).sum(axis=1))
         return rows
 
     def batch(self, rows: Rows, start: int) -> pa.RecordBatch:
@@ -230,6 +273,10 @@ def _suffix(player: Player) -> str:
 
 def _ratio(player: Player) -> str:
     return f"update_ratio_{_suffix(player)}"
+
+
+def _said(player: Player) -> str:
+    return f"{player.name} said"
 
 
 def _layers(player: Player) -> list[str]:

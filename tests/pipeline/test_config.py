@@ -161,7 +161,7 @@ def test_detectors_can_be_set():
     config = first_config(load(None, ["stability.d_loss_zero.action=warn", "stability.non_finite={window: 5}"]))
     assert config.stability["d_loss_zero"].action == "warn"
     assert config.stability["non_finite"].window == 5
-    assert config.stability["exploding_gradient"].action == "stop"
+    assert config.stability["mode_collapse"].action == "stop"
 
 
 def test_a_whole_float_is_a_whole_number():

@@ -115,7 +115,7 @@ def test_a_pruned_trial_is_compared_as_far_as_it_went(store):
 
 
 def test_a_diverged_trial_is_the_same_again_to_its_end(store):
-    explosive = {"stability": {"exploding_gradient": {"threshold": 1e-9, "window": 40}}}
+    explosive = {"stability": {"exploding_gradient": {"threshold": 1e-9, "window": 40, "action": "stop"}}}
     book = record(store, TrialState.DIVERGED, segments=2, **explosive)
     assert book.trials[0].event.step == 40
     found = verify(rerun.from_store(book, store, 0))

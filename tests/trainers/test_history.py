@@ -13,9 +13,9 @@ from trainers.draws import every as due
 from trainers.game import Game, Player
 from trainers.history import Signals
 from trainers.history_file import from_bytes, to_bytes
-from trainers.stability.measures import Probe
+from trainers.stability.measures import Probe, Said
 
-NAMES = ("loss_a", "loss_b", "norm_a", "absent")
+NAMES = ("loss_a", "loss_b", "norm_a", "norm_b", "absent")
 
 
 def player(name, every, signals):
@@ -32,11 +32,10 @@ def player(name, every, signals):
     )
 
 
-NORMS = torch.tensor([2.0])
-RATIOS = ("update_ratio_norm_a", "update_ratio_loss_b")
+RATIOS = ("update_ratio_norm_a", "update_ratio_norm_b")
 NOTHING = np.empty((0, len(NAMES) + len(RATIOS)), dtype=np.float32)
 NOTHING_PROBED = np.empty((0, 4), dtype=np.float32)
-A, B = player("a", 1, ("loss_a", "norm_a")), player("b", 3, ("loss_b",))
+A, B = player("a", 1, ("loss_a", "norm_a")), player("b", 3, ("loss_b", "norm_b"))
 
 
 @pytest.fixture
@@ -47,9 +46,9 @@ def signals():
 def record(signals, start, stop):
     signals.reset(stop - start)
     for step in range(start + 1, stop + 1):
-        signals.put(step - start - 1, A, [torch.tensor(float(step)), torch.tensor(float("nan"))], NORMS)
+        signals.put(step - start - 1, A, [torch.tensor(float(step)), torch.tensor(float("nan"))])
         if step % 3 == 0:
-            signals.put(step - start - 1, B, [torch.tensor(-float(step))], NORMS)
+            signals.put(step - start - 1, B, [torch.tensor(-float(step)), torch.tensor(2.0)])
     return signals.rows(start)
 
 
@@ -78,15 +77,65 @@ def test_a_reset_forgets_the_segment_before(signals):
 
 def test_a_series_holds_what_exists_with_its_steps(signals):
     series = signals.series(record(signals, 4, 9), 9, NOTHING)
-    assert set(series) == {"loss_a", "loss_b", "norm_a", "update_ratio_norm_a"}
+    assert set(series) == {"loss_a", "loss_b", "norm_a", "norm_b", "update_ratio_norm_a"}
     assert series["loss_b"].steps.tolist() == [6, 9]
     assert series["loss_b"].values.tolist() == [-6, -9]
     assert series["loss_a"].steps.tolist() == [5, 6, 7, 8, 9]
-    assert {name: signals.every[name] for name in series} == {"loss_a": 1, "norm_a": 1, "loss_b": 3, RATIOS[0]: 4}
+    assert {name: signals.every[name] for name in series} == {
+        "loss_a": 1,
+        "norm_a": 1,
+        "loss_b": 3,
+        "norm_b": 3,
+        RATIOS[0]: 4,
+    }
 
 
 def test_a_signal_without_a_value_in_the_window_is_missing(signals):
     assert "loss_b" not in signals.series(record(signals, 0, 2), 2, NOTHING)
+
+
+def test_a_gradient_norm_is_that_of_all_weights_together():
+    weights = [torch.zeros(2, 2, requires_grad=True), torch.zeros(2, requires_grad=True)]
+    optimizer = torch.optim.SGD(weights, lr=1.0)
+    two = Player(
+        name="d", weights=weights, optimizer=optimizer, signals=("d_loss", "grad_norm_d"), loss=lambda *_: None
+    )
+    signals = Signals(Game(networks={}, phases=((two,),), draws=(), sampler="d"), (), 4, torch.device("cpu"))
+    signals.reset(1)
+    signals.put(0, two, [torch.tensor(value) for value in (7.0, 3.0, 4.0)])
+    row = dict(zip(signals.names, signals.rows(0)[0].tolist(), strict=True))
+    assert (row["d_loss"], row["grad_norm_d"], row["grad_norm_d.1"]) == (7, 5, 3)
+
+
+@pytest.mark.parametrize("most", [1, 24, 10_000])
+def test_what_d_says_is_reduced_to_the_same_signals_in_blocks_of_any_length(most):
+    said = Said(boundary=0.0)
+    weight = torch.zeros(1, requires_grad=True)
+    d = Player(
+        name="d",
+        weights=[weight],
+        optimizer=torch.optim.SGD([weight], lr=1.0),
+        due=due(2),
+        signals=("d_loss", *said.signals, "grad_norm_d"),
+        said=said,
+        loss=lambda *_: None,
+    )
+    signals = Signals(Game(networks={}, phases=((d,),), draws=(), sampler="d"), (), 100, torch.device("cpu"), most)
+    spoken = torch.randn(11, 2, 4, generator=torch.Generator().manual_seed(0))
+    for start in (0, 11):
+        signals.reset(11)
+        for row in range(11):
+            if (start + row + 1) % 2 == 0:
+                signals.put(row, d, [torch.tensor(0.0)] * 2, spoken[row].reshape(-1, 1))
+        batch = signals.batch(signals.rows(start), start)
+        for row in range(11):
+            told = [batch.column(name)[row].as_py() for name in said.signals]
+            if (start + row + 1) % 2:
+                assert told == [None] * 5
+                continue
+            real, fake = spoken[row].double().numpy()
+            right = ((real > 0).sum() + (fake <= 0).sum()) / 8
+            assert told == pytest.approx([real.mean(), fake.mean(), real.var(), fake.var(), right], rel=1e-5)
 
 
 class Probed:
@@ -105,7 +154,7 @@ class Probed:
             assert bool(before) == (step % 4 == 0)
             with torch.no_grad():
                 A.weights[0].fill_(2.0 * step)
-            signals.put(step - start - 1, A, [torch.tensor(float(step))] * 2, NORMS)
+            signals.put(step - start - 1, A, [torch.tensor(float(step))] * 2)
             if before:
                 signals.after(step - start - 1, step, before, {}, torch.zeros(0))
         return signals.rows(start)

@@ -22,23 +22,30 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
-def said(
-    real: Float[Tensor, "batch 1"], fake: Float[Tensor, "batch 1"], boundary: float | None
-) -> dict[str, Float[Tensor, ""]]:
-    """Return mean and variance of what D says of both kinds of samples, and its accuracy where it classifies.
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What D says of both kinds of samples, reduced to signals for many steps at once: few operations a step are left.
 
-    Args:
-        real: D's output on real samples.
-        fake: D's output on generated ones.
+    Attributes:
         boundary: above it D takes a sample for real; None where it classifies nothing.
     """
-    found = {}
-    for name, logits in (("logit_real", real.detach()), ("logit_fake", fake.detach())):
-        found[f"{name}_var"], found[name] = torch.var_mean(logits, correction=0)
-    if boundary is not None:
-        right = (real.detach() > boundary).sum() + (fake.detach() <= boundary).sum()
-        found["accuracy_d"] = right / (len(real) + len(fake))
-    return found
+
+    boundary: float | None
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of mean and variance on real and on generated samples, and of D's accuracy where it classifies."""
+        accuracy = () if self.boundary is None else ("accuracy_d",)
+        return ("logit_real", "logit_fake", "logit_real_var", "logit_fake_var", *accuracy)
+
+    def reduce(self, said: Float[Tensor, "steps 2 batch"]) -> Float[Tensor, "steps signals"]:
+        """Return the signals of each step, from D's output on real samples and that on as many generated ones."""
+        variances, means = torch.var_mean(said, dim=2, correction=0)
+        found = [means, variances]
+        if self.boundary is not None:
+            above = (said > self.boundary).float().mean(dim=2)
+            found.append(((above[:, :1] - above[:, 1:]) + 1) / 2)
+        return torch.cat(found, dim=1)
 
 
 def clip_share(weights: Sequence[Tensor], clip: float) -> Float[Tensor, ""]:
@@ -72,7 +79,8 @@ def top_singular_value(matrix: Float[Tensor, "outputs rest"]) -> Float[Tensor, "
     """
     v = matrix.new_full((matrix.shape[1],), matrix.shape[1] ** -0.5)
     for _ in range(ITERATIONS):
-        v = nn.functional.normalize(matrix.T @ (matrix @ v), dim=0)
+        v = matrix.T @ (matrix @ v)
+        v /= torch.linalg.vector_norm(v).clamp_min(TINY)
     norm: Tensor = torch.linalg.vector_norm(matrix @ v)
     return norm
 

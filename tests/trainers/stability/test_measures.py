@@ -9,10 +9,10 @@ from torch import nn
 
 from tests.fakes.trainings import DCGAN, WGAN_GP, bits, game_of, run, tiny
 from trainers.stability.measures import (
+    Said,
     beyond,
     clip_share,
     mean_distance,
-    said,
     singular_values,
     top_singular_value,
     update_ratio,
@@ -21,12 +21,17 @@ from trainers.stability.measures import (
 
 def test_mean_and_variance_of_what_d_says_and_how_much_is_right():
     real, fake = torch.tensor([[1.0], [3.0], [-1.0]]), torch.tensor([[0.0], [-2.0], [5.0]])
-    told = {name: value.item() for name, value in said(real, fake, 0.0).items()}
-    assert told == pytest.approx(
+    both = torch.cat((real, fake)).view(1, 2, 3)
+
+    def told(boundary: float | None) -> dict[str, float]:
+        said = Said(boundary=boundary)
+        return dict(zip(said.signals, said.reduce(both)[0].tolist(), strict=True))
+
+    assert told(0.0) == pytest.approx(
         {"logit_real": 1.0, "logit_real_var": 8 / 3, "logit_fake": 1.0, "logit_fake_var": 26 / 3, "accuracy_d": 4 / 6}
     )
-    assert said(real, fake, 2.0)["accuracy_d"].item() == pytest.approx(3 / 6)
-    assert "accuracy_d" not in said(real, fake, None)
+    assert told(2.0)["accuracy_d"] == pytest.approx(3 / 6)
+    assert "accuracy_d" not in told(None)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (64, 64), (128, 16), (1, 4)])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from trainers.params.detectors import DLossSpikingParams
-from trainers.stability import Detector, Window
+from trainers.stability import Detector, Series, Window
 from trainers.stability.events import Event
-from trainers.stability.windows import at_ends, edge, event, rolling, values
+from trainers.stability.windows import edge, event, rolling, values
 
 FAR = 10.0  # deviations above the window's median, and at least as much as that again
 TO_STD = 1.4826  # of a normal distribution's median absolute deviation
+HOP = 10  # steps between two looks: medians are what costs
 
 
 def make(params: DLossSpikingParams) -> Detector:
@@ -19,7 +20,9 @@ def make(params: DLossSpikingParams) -> Detector:
     def detect(window: Window) -> Event | None:
         losses = window.signals["d_loss"]
         length = values(params, window, "d_loss")
-        seen = rolling(losses, length)[losses.steps[length - 1 :] > window.after - 1]
+        ends = losses.steps[length - 1 :]
+        looked = (ends % HOP == 0) & (ends > window.after - HOP)
+        seen = rolling(losses, length)[looked]
         if not len(seen):
             return None
         with np.errstate(invalid="ignore"):
@@ -27,11 +30,12 @@ def make(params: DLossSpikingParams) -> Detector:
             far = FAR * TO_STD * np.median(np.abs(seen - median), axis=1, keepdims=True)
             spikes = seen - median > np.maximum(far, np.abs(median))
             shares = spikes[:, length // 2 :].mean(axis=1)  # those of the beginning die out
-        end = edge(at_ends(shares > params.threshold, losses), losses, window.after)
+        found = Series(steps=ends[looked], values=shares.astype(np.float32))
+        end = edge(shares > params.threshold, found, window.after)
         if end is None:
             return None
-        step, share = int(losses.steps[end]), float(shares[end - len(losses.values)])
+        step, share = int(found.steps[end]), float(shares[end])
         message = f"{share:.1%} of D's losses in the second half of {length} updates up to step {step} are spikes"
-        return event(params, step, message, share=share, d_loss_median=float(median[end - len(losses.values), 0]))
+        return event(params, step, message, share=share, d_loss_median=float(median[end, 0]))
 
     return detect
