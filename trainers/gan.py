@@ -199,11 +199,8 @@ class _Adversaries:
         def loss(batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
             if step <= objective.pretrain:
                 on_real = discriminate(self.lens(batch["real"], "real", batch, step))
-                told = on_real.detach()
-                return on_real.mean(), {
-                    "d_loss": told.mean(),
-                    "said": torch.cat((told, torch.full_like(told, math.nan))),
-                }
+                value, told = on_real.mean(), on_real.detach()
+                return value, {"d_loss": value.detach(), "said": torch.cat((told, torch.full_like(told, math.nan)))}
             real, fake = self._shown(batch, step)
             said = judged(real, fake)
             on_real, on_fake = said.tensor_split(2)

@@ -179,7 +179,7 @@ PROVOKED = dict(
         case("lambda 1e4", "exploding_gradient", 0, 250, **PENALISED, penalty={"name": "gradient", "lambda": 1e4}),
         case("16 images", "critic_overfit", 0, 1000, **FEW_IMAGES),
         case("copies of 16 images", "memorisation", FIXED_AT, 1500, **FEW_IMAGES, network=f"{OURS}:COPIES"),
-        case("an output that is fixed", "mode_collapse", FIXED_AT, 1000, **RING, network=f"{OURS}:FIXED", optim=RATES),
+        case("an output that is fixed", "mode_collapse", FIXED_AT, 1500, **RING, network=f"{OURS}:FIXED", optim=RATES),
         case("half of the plane out of reach", "mode_dropping", 0, 1000, **OUT_OF_REACH),
         case("a G that is thrown off", "spectral_collapse", 200, 750, **THROWN),
     ]

@@ -1,11 +1,12 @@
 """Trainings that take milliseconds, and variants of a user's own that they use."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainers.config import TrainConfig
 from trainers.data import Dataset
@@ -75,6 +76,12 @@ def digest(config: TrainConfig) -> str:
 def column(segments: list[Segment], name: str) -> list[float | None]:
     """Return one signal of every step, None where it has no value."""
     return [value for segment in segments for value in segment.history.column(name).to_pylist()]
+
+
+def said(signals: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return D's outputs on real and on fake samples, as its loss tells them."""
+    on_real, on_fake = signals["said"].tensor_split(2)
+    return on_real, on_fake
 
 
 def _images(params: Any) -> Dataset:

@@ -50,7 +50,10 @@ def test_tables_and_yaml_tell_the_same(finished):
     assert "diverged" in table.stdout
     assert "d_loss_zero" in table.stdout
     assert "wgan_gp" in table.stdout
-    assert yaml.safe_load(shown.stdout)["score"] == finished.document["best"]["score"]
+    story, _, everything = shown.stdout.partition("\n\n")
+    assert story.startswith("trial ")
+    assert ": completed after " in story
+    assert yaml.safe_load(everything)["score"] == finished.document["best"]["score"]
 
 
 def test_a_trials_own_search_file_is_valid_and_trains_the_same(finished, tmp_path):

@@ -9,6 +9,7 @@ from trainers.loop import train
 
 WIDE = {"network": {"name": "mlp", "width": 32, "depth": 2}, "batch_size": 16, "data": "digits"}
 D_WINS = WIDE | {"optim": {"lr_d": 0.01, "lr_g": 1e-6}, "steps": 500, "segment_steps": 100}
+D_WINS |= {"stability": {"d_loss_zero": {"window": 50}}}
 EXPLODES = WIDE | {"objective": "wasserstein", "optim": {"lr_d": 0.1}, "steps": 500, "segment_steps": 100}
 EXPLODES |= {"stability": {"exploding_gradient": {"action": "stop"}}}
 NOT_A_NUMBER = {
@@ -38,7 +39,7 @@ def test_a_discriminator_that_wins_stops_the_training():
     segments = run(tiny(**D_WINS))
     event = stopping(segments)
     assert event.kind == "d_loss_zero"
-    assert event.step == first_run_by_hand([loss < 1e-3 for loss in column(segments, "d_loss")], 200)
+    assert event.step == first_run_by_hand([loss < 1e-3 for loss in column(segments, "d_loss")], 50)
     assert segments[-1].stop < 500
 
 

@@ -78,8 +78,8 @@ def test_pre_training_is_on_real_samples_alone_and_g_waits():
     assert generators[0] == generators[1] != generators[2]
     assert [value is None for value in column(segments, "g_loss")] == [True] * 10 + [False] * 5
     real, loss = (column(segments, name) for name in ("logit_real", "d_loss"))
-    assert loss[:10] == real[:10]
-    assert loss[10:] != real[10:]
+    assert loss[:10] == pytest.approx(real[:10], rel=1e-5)
+    assert loss[10:] != pytest.approx(real[10:], rel=1e-2)
     assert real[9] < real[0]
 
 

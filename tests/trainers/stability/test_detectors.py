@@ -83,7 +83,7 @@ def test_the_recorded_collapse_of_a_dcgan_is_seen_and_its_aftermath_is_not():
     default = make_d_loss_zero(DLossZeroParams())
     epoch = np.geomspace(2e-7, 6e-6, 782)
     event = default(window(d_loss=epoch))
-    assert event.step == 50
+    assert event.step == DLossZeroParams().window
     assert event.evidence["d_loss_max"] < 1e-3
     assert default(window(d_loss=[0.32, 0.006, 0.17, 0.22] * 200)) is None
 

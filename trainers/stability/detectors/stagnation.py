@@ -23,7 +23,7 @@ def make(params: StagnationParams) -> Detector:
         length = max(EVALUATIONS, values(params, window, "score"))
         bad = full(scores.values > params.threshold * untrained, length)
         before = np.concatenate((np.full(length - 1, np.inf), scores.values))[: len(scores.values)]
-        end = edge(bad & (scores.values >= before), scores, window.after)
+        end = edge(bad & (scores.values > params.threshold * before), scores, window.after)
         if end is None:
             return None
         step, best = int(scores.steps[end]), float(scores.values[end - length + 1 : end + 1].min())
