@@ -20,7 +20,8 @@ PYTHON_FLOOR = (3, 11)
 FLOORS = {  # as in pyproject.toml: distribution to its lowest version
     "matplotlib": "3.9", "mlflow": "3.17", "numpy": "2.1", "obstore": "0.12", "optuna": "5.0", "pillow": "11",
     "pyarrow": "20", "pydantic": "2.11", "pyyaml": "6", "ray": "2.60", "rich": "13.8",
-    "safetensors": "0.5", "scikit-learn": "1.6", "scipy": "1.14", "torch": "2.11", "torchvision": "0.26", "typer": "0.29",
+    "safetensors": "0.5", "scikit-learn": "1.6", "scipy": "1.14", "torch": "2.11", "torchvision": "0.26",
+    "typer": "0.29",
 }  # fmt: skip
 MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}  # where it is not the distribution's name
 SHM = "/dev/shm"  # noqa: S108 - looked at, not written to

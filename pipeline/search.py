@@ -227,7 +227,7 @@ class Search:
         """Return the trial whose oldest answer counts next: as they came, or as it is due in virtual time."""
         if not self._in_virtual_time:
             return arrived.pop(0) if arrived else None
-        number = order.due(self._book)
+        number = order.due(self._book) if self._failure is None else None  # the next driver fills the free place
         return number if number is not None and self._arrived.get(number) else None
 
     def _apply(self, number: int, result: SegmentResult | Loss) -> None:

@@ -23,7 +23,7 @@ from tests.fakes.search_bench import (
     states,
     stop_after,
 )
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, GansearchError
 
 
 @pytest.fixture
@@ -51,6 +51,35 @@ def test_in_virtual_time_a_trial_fails_when_it_is_due_whoever_is_heard_first(sto
     assert drive(store, search, fake)
     assert states(store) == ["diverged", "failed", "completed", "completed", "completed"]
     assert [trial.begins for trial in book(store).trials.values()] == [0, 0, 10, 10, 40]
+
+
+class Witness(Defaults):
+    """It notes which trials it knows to have ended when it is asked for one."""
+
+    asked: list[tuple[int, ...]]
+
+    def ask(self, number, trials):
+        self.asked.append(tuple(trial.number for trial in trials if trial.state.final))
+        return super().ask(number, trials)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_in_virtual_time_a_search_that_gives_up_asks_nothing_of_those_that_end_at_the_same_time(store, at_once):
+    """Three fail in a row, the third as the fourth trial diverges: whoever goes on fills one place, then the other."""
+    search = config(trials=6, workers=2, schedule="reproducible")
+    plan = courses() | {number: Course(scores=(1.0,), too_large_in=1) for number in range(3)}
+    plan |= {3: Course(scores=(1.0,), diverges_in=1)}
+    witness = Witness(search)
+    witness.asked = []
+    fakes = [
+        executor(store, search, plan, choose=lambda workers: [(worker, "segment") for worker in workers[:at_once]])
+        for _ in range(2)
+    ]
+    with pytest.raises(GansearchError, match="the last 3 trials failed"):
+        drive(store, search, fakes[0], asker=witness)
+    assert drive(store, search, fakes[1], asker=witness)
+    assert states(store)[:4] == ["failed", "failed", "failed", "diverged"]
+    assert witness.asked[:6] == [(), (), (0,), (0, 1), (0, 1, 2), (0, 1, 2, 3)]
 
 
 def test_a_segment_that_went_well_and_elsewhere_does_not_is_a_divergence(store):
