@@ -55,7 +55,7 @@ class Outcome:
     states: Mapping[str, int]
 
 
-def search(schedule: str, data: str, arm: str, seed: int) -> Outcome:
+def search(schedule: str, data: str, arm: str, seed: int, budget: int = BUDGET) -> Outcome:
     """Run a search until its budget of steps is used up."""
     from pipeline import config as configs
     from pipeline.book import Book
@@ -77,7 +77,7 @@ def search(schedule: str, data: str, arm: str, seed: int) -> Outcome:
 
         result = launch(
             configs.load(None, [*SETS, *SCHEDULES[schedule], *DATA[data], *off], options),
-            Driver(watch=watch, should_stop=lambda: used[0] >= BUDGET),
+            Driver(watch=watch, should_stop=lambda: used[0] >= budget),
             open_executor=lambda store, *_: InlineExecutor(lambda: Worker(store.uri)),
             open_trackers=lambda *_, **__: [MemoryTracker()],
         )

@@ -13,7 +13,7 @@ from trainers.stability.windows import EVALUATIONS, edge, event, full, values
 def make(params: StagnationParams) -> Detector:
     """Detect that the score stays above `threshold` times the untrained generator's, and is not falling.
 
-    A score that was as bad all along, and at the window's end is no better than at its beginning, is no slow start.
+    It falls where at the window's end it is below `threshold` times that at its beginning: a slow start.
     """
 
     def detect(window: Window) -> Event | None:
