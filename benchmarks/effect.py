@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import product
 from multiprocessing import get_context
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-STORE = Path("build/effect")
+STORE = Path(__file__).with_suffix(".jsonl")
 TARGET = Path(__file__).with_suffix(".md")
 BUDGET, STEPS, SEGMENT, REPETITIONS, RESAMPLES = 40_000, 2000, 250, 10, 10_000
 DATA = {
@@ -44,7 +44,7 @@ TOLD = "best score", "steps to the target", "steps spent on failing trials", "tr
 
 @dataclass(frozen=True)
 class Outcome:
-    """A search: after each segment of it the steps so far and the best score, and what its trials came to."""
+    """A search: its steps and best score wherever that got better, and in the end; and what its trials came to."""
 
     schedule: str
     data: str
@@ -87,17 +87,26 @@ def search(schedule: str, data: str, arm: str, seed: int, budget: int = BUDGET) 
         from pipeline.store import open_store
 
         records = [r for r in read_records(open_store(folder), "effect") if isinstance(r, SegmentRecord)]
-    steps: list[int] = []
-    best: list[float | None] = []
-    so_far: float | None = None
-    for record in records:
-        trained = record.result.stop - record.result.start
-        steps.append((steps[-1] if steps else 0) + trained)
-        score = record.result.scores.get(metric)
-        so_far = score if so_far is None or (score is not None and score < so_far) else so_far
-        best.append(so_far)
+    segments = [(r.result.stop - r.result.start, r.result.scores.get(metric)) for r in records]
+    steps, best = progress(segments)
     failing = sum(trial.steps for trial in book.trials.values() if _failed(trial, metric))
     return Outcome(schedule, data, arm, seed, steps, best, failing, {str(k): v for k, v in book.counts.items()})
+
+
+def progress(segments: Sequence[tuple[int, float | None]]) -> tuple[list[int], list[float | None]]:
+    """Return after how many steps which score was the best so far: where it got better, and after the last segment.
+
+    Args:
+        segments: in the order in which they were committed, the steps of each and its score, None where it has none.
+    """
+    steps, trained = [0], 0
+    best: list[float | None] = [None]
+    for length, score in segments:
+        trained += length
+        if score is not None and (best[-1] is None or score < best[-1]):
+            steps.append(trained)
+            best.append(score)
+    return [*steps[1:], trained], [*best[1:], best[-1]]
 
 
 def _failed(trial: Any, metric: str) -> bool:
@@ -173,29 +182,31 @@ def _last(outcome: Outcome) -> float:
     return float("inf") if score is None else score
 
 
-def read(store: Path) -> list[Outcome]:
+def read(file: Path) -> list[Outcome]:
     """Return the searches that have been run."""
-    file = store / "outcomes.jsonl"
     return [Outcome(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def main() -> None:
     """Run the searches that are missing, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", type=Path, default=STORE, help="where outcomes are kept; a run goes on from there")
+    parser.add_argument("--store", type=Path, default=STORE, help="file of outcomes; a run goes on from there")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=TARGET)
     chosen = parser.parse_args()
-    chosen.store.mkdir(parents=True, exist_ok=True)
     done = {(o.schedule, o.data, o.arm, o.seed) for o in read(chosen.store)}
-    wanted = [(*of, seed) for seed, *of in product(range(chosen.repetitions), SCHEDULES, DATA, ARMS)]
+    wanted = [
+        (schedule, *of, seed)
+        for schedule, seed, *of in product(SCHEDULES, range(chosen.repetitions), DATA, ARMS)
+        if (schedule, *of, seed) not in done
+    ]
     with (
         ProcessPoolExecutor(chosen.workers, mp_context=get_context("spawn")) as pool,
-        (chosen.store / "outcomes.jsonl").open("a") as file,
+        chosen.store.open("a") as file,
     ):
-        for outcome in pool.map(search, *zip(*[w for w in wanted if w not in done], strict=True)):
-            file.write(json.dumps(asdict(outcome)) + "\n")
+        for future in as_completed([pool.submit(search, *of) for of in wanted]):
+            file.write(json.dumps(asdict(future.result())) + "\n")
             file.flush()
     told = page(read(chosen.store))
     chosen.out.write_text(told)

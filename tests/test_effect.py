@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.effect import BUDGET, Outcome, page, ratio, search, until
+from benchmarks.effect import BUDGET, Outcome, page, progress, ratio, search, until
 
 
 def outcome(arm="with", seed=0, best=(3.0, 2.0, 1.0), failing=0):
@@ -36,6 +36,12 @@ def test_the_page_compares_the_seeds_that_both_arms_have():
     assert [float(cell.replace(",", "")) for cell in cells[5:7]] == [BUDGET * 0.75, BUDGET]
     assert cells[7:9] == ["0", "400"]
     assert cells[-2:] == ["1.33 (1.33 to 1.33)", f"{BUDGET / (BUDGET - 400):.2f}"]
+
+
+def test_progress_is_where_the_best_score_got_better_and_the_end():
+    told = [(250, None), (250, 3.0), (100, 4.0), (250, 2.0), (250, None)]
+    assert progress(told) == ([500, 850, 1100], [3.0, 2.0, 2.0])
+    assert progress([(250, None)]) == ([250], [None])
 
 
 @pytest.mark.slow
