@@ -137,10 +137,11 @@ def test_every_command_and_option_that_is_named_exists(name: str) -> None:
 
 def test_readme_counts_what_there_is() -> None:
     text = " ".join(_text("README.md").split())
-    counts = {kind: len(known(kind)) for kind in ("objective", "penalty", "data")}
+    counts = {kind: len(known(kind)) for kind in ("objective", "penalty", "data", "detector")}
     assert f"{counts['objective']} objectives (" in text
     assert f"{counts['penalty'] - 1} penalties beside clipping" in text  # one of them is none
     assert f"{counts['data']} data sets from" in text
+    assert text.count(f"{counts['detector']} detectors") == 2  # where they are introduced, and in the comparison
 
 
 def test_readme_has_all_of_its_figures() -> None:
