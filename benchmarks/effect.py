@@ -6,8 +6,9 @@ trial too, whatever the reason; one worker, so that nothing depends on how fast 
 finite ends a trial in both. A trial failed where that happened, or where its last score is worse than that of its
 generator before the first update; what it trained counts as spent on failing. The target score of a data set is the
 median of the best scores that searches without feedback have in the end; a search that never gets there counts with
-its whole budget. The ratio is of the medians of those steps, without over with; `at most` is what it would be if no
-step were spent on a failing trial, and all went to others as good as those that were there.
+its whole budget. Detectors change no bit of a training, so that a search in which none of them ended a trial is the one
+without them too, and is run once. The ratio is of the medians of those steps, without over with; `at most` is what it
+would be if no step were spent on a failing trial, and all went to others as good as those that were there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -91,6 +92,14 @@ def search(schedule: str, data: str, arm: str, seed: int, budget: int = BUDGET) 
     steps, best = progress(segments)
     failing = sum(trial.steps for trial in book.trials.values() if _failed(trial, metric))
     return Outcome(schedule, data, arm, seed, steps, best, failing, {str(k): v for k, v in book.counts.items()})
+
+
+def both(schedule: str, data: str, seed: int, budget: int = BUDGET) -> list[Outcome]:
+    """Return what a search comes to with feedback and without; where no trial diverged, these are one search."""
+    with_ = search(schedule, data, "with", seed, budget)
+    if with_.states["diverged"]:
+        return [with_, search(schedule, data, "without", seed, budget)]
+    return [with_, replace(with_, arm="without")]
 
 
 def progress(segments: Sequence[tuple[int, float | None]]) -> tuple[list[int], list[float | None]]:
@@ -197,16 +206,16 @@ def main() -> None:
     chosen = parser.parse_args()
     done = {(o.schedule, o.data, o.arm, o.seed) for o in read(chosen.store)}
     wanted = [
-        (schedule, *of, seed)
-        for schedule, seed, *of in product(SCHEDULES, range(chosen.repetitions), DATA, ARMS)
-        if (schedule, *of, seed) not in done
+        (schedule, data, seed)
+        for schedule, seed, data in product(SCHEDULES, range(chosen.repetitions), DATA)
+        if any((schedule, data, arm, seed) not in done for arm in ARMS)
     ]
     with (
         ProcessPoolExecutor(chosen.workers, mp_context=get_context("spawn")) as pool,
         chosen.store.open("a") as file,
     ):
-        for future in as_completed([pool.submit(search, *of) for of in wanted]):
-            file.write(json.dumps(asdict(future.result())) + "\n")
+        for future in as_completed([pool.submit(both, *of) for of in wanted]):
+            file.writelines(json.dumps(asdict(outcome)) + "\n" for outcome in future.result())
             file.flush()
     told = page(read(chosen.store))
     chosen.out.write_text(told)

@@ -76,7 +76,7 @@ HOMES = {
     "yaml": {"pipeline/yaml_file.py", "pipeline/commands.py", "pipeline/rerun.py", "pipeline/view.py"},
     "torch": {"pipeline/doctor.py"},  # in pipeline; trainers has it everywhere
     "torchvision": {"trainers/data/fetching.py", "pipeline/doctor.py"},
-    "sklearn": {"trainers/data/digits.py"},
+    "sklearn": {"trainers/data/digits.py", "trainers/evaluation/bins.py"},
     "safetensors": {
         "trainers/evaluation/extractor.py",
         "trainers/generate.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.effect import BUDGET, Outcome, page, progress, ratio, search, until
+from benchmarks.effect import BUDGET, Outcome, both, page, progress, ratio, search, until
 
 
 def outcome(arm="with", seed=0, best=(3.0, 2.0, 1.0), failing=0):
@@ -52,3 +52,10 @@ def test_a_search_ends_with_its_budget_and_tells_the_best_so_far():
     told = [score for score in found.best if score is not None]
     assert told == sorted(told, reverse=True)
     assert sum(found.states.values()) >= 1
+
+
+@pytest.mark.slow
+def test_a_search_in_which_nothing_diverged_is_the_one_without_feedback():
+    one, two = both("halving", "ring8", 0, budget=1000)
+    assert (one.arm, two.arm, one.states["diverged"]) == ("with", "without", 0)
+    assert search("halving", "ring8", "without", 0, budget=1000) == two

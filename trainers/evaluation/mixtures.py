@@ -50,6 +50,17 @@ def radius(modes: Modes) -> float:
     return modes.std * math.sqrt(2 * float(high))
 
 
+def true_spread(modes: Modes) -> float:
+    """Return the root mean square distance from its mode of a true sample that is within `radius` of it.
+
+    With m axes E[r^2; r < R] is m std^2 P(m/2 + 1, R^2 / 2 std^2), P the regularised lower incomplete gamma function.
+    """
+    axes = modes.axes or modes.centres.shape[1]
+    half = torch.tensor([axes / 2 + 1, axes / 2], dtype=torch.float64)
+    within, all_of_them = torch.special.gammainc(half, torch.full_like(half, (radius(modes) / modes.std) ** 2 / 2))
+    return modes.std * math.sqrt(axes * float(within / all_of_them))
+
+
 def kl(counts: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Return KL(counts / sum(counts) || probabilities) in nats.
 
@@ -77,6 +88,9 @@ def mixture_scores(samples: NDArray[Any], modes: Modes) -> dict[str, float]:
         high_quality: share of such samples; the truth has 0.9889, so that more of them is no better.
         reverse_kl: KL from uniform of the histogram of all samples by nearest mode, whatever their quality (the
             convention of Liu et al. 2020, self-conditioned GAN); in [0, log k].
+        mode_tv: total variation distance of that histogram from uniform, in [0, 1 - 1/k].
+        spread: root mean square distance of the samples of high quality from their mode, over what the truth has: 1
+            is the truth, near 0 each mode is one point, which no share of high quality shows; 0 where there are none.
     """
     k = len(modes.centres)
     nearest, distances = nearest_mode(samples, modes)
@@ -84,11 +98,14 @@ def mixture_scores(samples: NDArray[Any], modes: Modes) -> dict[str, float]:
     by_mode = np.bincount(nearest[high], minlength=k)
     truth = np.append(np.full(k, (1 - LOW_QUALITY) / k), LOW_QUALITY)
     assigned = np.bincount(nearest[np.isfinite(distances)], minlength=k)
+    shares = assigned / max(1, assigned.sum())
     return {
         "mixture_kl": kl(np.append(by_mode, (~high).sum()), truth),
         "modes": float((by_mode > 0).sum()),
         "high_quality": float(high.mean()),
         "reverse_kl": kl(assigned, np.full(k, 1 / k)) if assigned.any() else math.log(k),
+        "mode_tv": float(np.abs(shares - 1 / k).sum() / 2) if assigned.any() else 1 - 1 / k,
+        "spread": math.sqrt(np.square(distances[high]).mean()) / true_spread(modes) if high.any() else 0.0,
     }
 
 

@@ -11,7 +11,7 @@ from scipy.stats import chi
 
 from trainers.data import Modes, load
 from trainers.data.mixtures import grid, ring
-from trainers.evaluation.mixtures import LOW_QUALITY, mixture_scores, nearest_mode, radius
+from trainers.evaluation.mixtures import LOW_QUALITY, mixture_scores, nearest_mode, radius, true_spread
 from trainers.registry import Params
 
 PAIR = Modes(centres=np.array([[0.0, 0.0], [10.0, 0.0]]), std=1.0)
@@ -57,6 +57,8 @@ def test_scores_by_hand():
         "modes": 2.0,
         "high_quality": 0.75,
         "reverse_kl": pytest.approx(0.0),
+        "mode_tv": 0.0,
+        "spread": pytest.approx(math.sqrt((0 + 9 + 2.9**2) / 3) / true_spread(PAIR)),
     }
 
 
@@ -78,6 +80,23 @@ def test_true_samples_reach_the_ceilings(modes):
     assert scores["modes"] == len(modes.centres)
     assert scores["mixture_kl"] < 100 / (2 * n)
     assert scores["reverse_kl"] < 100 / (2 * n)
+    assert scores["mode_tv"] < math.sqrt(100 / n) / 2  # by Pinsker's inequality
+    assert scores["spread"] == pytest.approx(1, abs=0.02)  # standard error of a mean square below 1 / sqrt(n)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 40])
+def test_the_true_spread_is_that_of_true_samples_within_the_radius(axes):
+    """Of 200,000 draws; the bound is six standard errors of a root mean square with one axis."""
+    modes = Modes(centres=np.zeros((1, 50)), std=3.0, axes=axes)
+    far = np.linalg.norm(3.0 * np.random.default_rng(1).standard_normal((200_000, axes)), axis=1)
+    expected = math.sqrt(np.square(far[far <= radius(modes)]).mean())
+    assert true_spread(modes) == pytest.approx(expected, rel=0.01)
+
+
+def test_modes_that_are_points_have_no_spread_though_all_samples_are_of_high_quality():
+    modes = ring()
+    scores = mixture_scores(modes.centres, modes)
+    assert (scores["high_quality"], scores["modes"], scores["spread"]) == (1, 8, 0)
 
 
 def test_collapse_is_seen():
@@ -86,6 +105,7 @@ def test_collapse_is_seen():
     half = true_samples(Modes(centres=modes.centres[:4], std=modes.std), 2000, seed=1)
     assert mixture_scores(one, modes)["modes"] == 1
     assert mixture_scores(one, modes)["reverse_kl"] == pytest.approx(math.log(8))
+    assert mixture_scores(one, modes)["mode_tv"] == pytest.approx(7 / 8)
     assert mixture_scores(one, modes)["mixture_kl"] == pytest.approx(math.log(8 / (1 - LOW_QUALITY)))
     assert mixture_scores(half, modes)["mixture_kl"] == pytest.approx(math.log(2), abs=0.03)
 
@@ -109,7 +129,8 @@ def test_samples_that_are_not_finite_are_of_low_quality_and_near_no_mode():
     assert scores["high_quality"] == pytest.approx(0.49, abs=0.02)
     assert scores["reverse_kl"] < 0.03
     everything = mixture_scores(np.full((10, 2), np.inf), modes)
-    assert everything == {"mixture_kl": 4.5, "modes": 0, "high_quality": 0, "reverse_kl": pytest.approx(math.log(8))}
+    worst = {"mixture_kl": 4.5, "modes": 0, "high_quality": 0, "reverse_kl": pytest.approx(math.log(8))}
+    assert everything == worst | {"mode_tv": 7 / 8, "spread": 0}
 
 
 @settings(max_examples=200, deadline=None)
@@ -121,3 +142,5 @@ def test_the_scores_of_any_samples_are_finite_and_bounded(samples):
     assert 0 <= scores["reverse_kl"] <= math.log(25) + 1e-12
     assert 0 <= scores["high_quality"] <= 1
     assert 0 <= scores["modes"] <= 25
+    assert 0 <= scores["mode_tv"] <= 24 / 25 + 1e-12
+    assert 0 <= scores["spread"] <= 3 * modes.std / true_spread(modes) + 1e-12
