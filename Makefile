@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci long lint format faults soak matrix causes alarms effect watching occurrences gpu-check clean
+.PHONY: search test ci long lint format faults soak matrix causes alarms effect watching occurrences scores gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -66,6 +66,10 @@ watching: $(READY)
 # Draws the pictures of docs/stability.md.
 occurrences: $(READY)
 	$(BIN)/python -m benchmarks.occurrences
+
+# Measures what the truth scores, and draws the pictures of docs/scores.md.
+scores: $(READY)
+	$(BIN)/python -m benchmarks.scores
 
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu_check

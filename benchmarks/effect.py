@@ -182,7 +182,7 @@ def row(with_: Sequence[Outcome], without: Sequence[Outcome]) -> list[str]:
     spent = [[float(o.failing) for o in arm] for arm in (with_, without)]
     trials = [[float(sum(o.states.values())) for o in arm] for arm in (with_, without)]
     told = [f"{statistics.median(values):,.4g}" for both in (best, taken, spent, trials) for values in both]
-    bound = BUDGET / (BUDGET - statistics.median(spent[1]))
+    bound = BUDGET / max(1, BUDGET - statistics.median(spent[1]))
     return [*told, f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{bound:.2f}"]
 
 

@@ -2,7 +2,7 @@
 
 Samples of the data's own distribution are scored as if a generator had drawn them, in several sizes and draws of each.
 A score that is not the same for all sizes is biased; one that is not what a perfect generator should have is a ceiling.
-Mixtures (ring8) have as many samples as one likes; of digits, disjoint parts of the training part are drawn without
+Mixtures (ring8) have as many samples as one likes; of digits, rows of the training part are drawn without
 replacement and held against the held-out part, on features of the classifier that searches use.
 """
 

@@ -98,13 +98,21 @@ def stored_files(book: Book, trial: Trial, store: Store) -> dict[str, Callable[[
     files: dict[str, Callable[[], bytes]] = {}
     if trial.segments:
         files["history.parquet"] = lambda: _parquet([store.get(segment.result.history) for segment in trial.segments])
-    for event in events(trial)[:FIGURES]:
-        if event.step:  # a static check has no signals
-            name = event.kind.rpartition(":")[2]
-            files[f"events/{event.step:06d}-{name}.png"] = partial(_figure, trial, store, event)
+    for event in _drawn(trial):
+        name = event.kind.replace(":", ".")
+        files[f"events/{event.step:06d}-{name}.png"] = partial(_figure, trial, store, event)
     if extractor is not None:
         files[EXTRACTOR] = lambda: store.get(extractor)
     return files
+
+
+def _drawn(trial: Trial) -> list[Event]:
+    """Return the events that have a figure: what ended the trial, then the first of each kind, then the others."""
+    found = [event for event in events(trial) if event.step]  # a static check has no signals
+    first = [next(event for event in found if event.kind == kind) for kind in dict.fromkeys(e.kind for e in found)]
+    ended = [trial.event] if trial.event in found else []
+    order = [*ended, *first, *found]
+    return [event for place, event in enumerate(order) if event is not None and event not in order[:place]][:FIGURES]
 
 
 def _figure(trial: Trial, store: Store, event: Event) -> bytes:

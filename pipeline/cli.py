@@ -116,7 +116,7 @@ def trials(
     opened = open_study(Place(store=store, study=study, tracking_uri=tracking_uri))
     document = {"study": opened.name, "tracking_uri": redact(opened.tracking_uri or own_tracking_uri(opened.store))}
     rows = view.trial_rows(opened.book.trials.values(), event)
-    emit(format_, document | {"trials": rows}, lambda to: view.print_table(rows, to))
+    emit(format_, document | {"trials": rows}, lambda to: view.print_table(rows, to, event and f"no trial had {event}"))
 
 
 @app.command()

@@ -27,7 +27,7 @@ from pipeline.safe_text import redact
 from pipeline.store import DiskStore, open_store
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, IntegrityError, Unreachable
-from trainers.registry import Kind, known
+from trainers.registry import Kind, Variant, known
 
 if TYPE_CHECKING:
     from pipeline.artifacts import RunBundle
@@ -252,7 +252,15 @@ def catalogue(kind: str) -> list[dict[str, str]]:
         return [{"name": space.name, "summary": space.summary} for space in known_spaces()]
     singular: dict[str, Kind] = {"penalties": "penalty", "data": "data"}
     found = known(singular.get(kind, cast("Kind", kind.removesuffix("s"))))
-    return [{"name": variant.name, "summary": variant.summary} for variant in found]
+    return [{"name": variant.name, "summary": _summary(variant)} for variant in found]
+
+
+def _summary(variant: Variant) -> str:
+    """Return what a variant is; of a detector also what it does by default, and over how many steps."""
+    if variant.kind != "detector":
+        return variant.summary
+    default = variant.load_params().model_validate({"name": variant.name}).model_dump()
+    return f"{variant.summary} ({default['action']}; threshold {default['threshold']:g}, window {default['window']})"
 
 
 def examine(place: Place, address: str | None) -> list[dict[str, Any]]:

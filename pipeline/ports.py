@@ -192,9 +192,14 @@ def cause_of(error: BaseException) -> Cause:
 
 def _where(error: Exception) -> str:
     """Return the line that raised it, in the code that called a library rather than in the library."""
+    own = last_own_frame(error)
+    return "" if own is None else f" at {own.filename}:{own.lineno}"
+
+
+def last_own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return where an error came from: the last line that is not in a library; None where all of them are."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
-    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    return next((frame for frame in reversed(frames) if "site-packages" not in Path(frame.filename).parts), None)
 
 
 def _story(error: Exception) -> str:

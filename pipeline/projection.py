@@ -159,7 +159,9 @@ def trial_tags(book: Book, trial: Trial) -> dict[str, str]:
     if trial.state.final:
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": EVENTS, "type": "table"}])
     if trial.decision is not None:
-        tags[NOTE] = in_markdown(" ".join(filter(None, [trial.decision.reason, event.message if event else ""])))
+        tags[NOTE] = in_markdown(
+            " ".join(dict.fromkeys(filter(None, [trial.decision.reason, event.message if event else ""])))
+        )
     return tags
 
 

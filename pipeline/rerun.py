@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,13 @@ import yaml
 from pipeline.artifacts import RunBundle
 from pipeline.book import Book, Trial
 from pipeline.policies import collected
+from pipeline.ports import last_own_frame, sentence
 from pipeline.projection import trial_generator
 from pipeline.store import Store
 from trainers import data, loop
 from trainers.config import Environment, TrainConfig
 from trainers.environment import configure, describe
-from trainers.errors import ConfigError, IntegrityError, StateConflict
+from trainers.errors import ConfigError, GansearchError, IntegrityError, StateConflict, UserError
 from trainers.history_file import from_bytes
 from trainers.loop import Segment
 from trainers.picture import centres_of, write_png
@@ -151,7 +152,7 @@ def verify(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], No
     same = environment == bundle.environment
     recorded = max([bundle.history.num_rows, *bundle.scores_by_step])  # of a history without its end, still the end
     recorded = min(recorded, config.steps) if config.steps != bundle.spec.config.steps else recorded
-    for segment in loop.train(config, extractor=bundle.extractor):
+    for segment in trained(config, bundle.extractor):
         part = bundle.history.slice(segment.start, segment.stop - segment.start)
         again = pa.Table.from_batches([segment.history]).slice(0, part.num_rows)
         difference = first_difference(part, again, exact=same)
@@ -235,6 +236,23 @@ def _score_difference(scores: dict[int, dict[str, Any]]) -> dict[str, Any] | Non
     return None
 
 
+def trained(config: TrainConfig, extractor: bytes | None) -> Iterator[Segment]:
+    """Yield the segments of a training here.
+
+    Raises:
+        UserError: code that is not ours failed in it.
+    """
+    try:
+        yield from loop.train(config, extractor=extractor)
+    except (Exception, SystemExit) as error:
+        place = last_own_frame(error)
+        ours = place is None or Path(loop.__file__).parent in Path(place.filename).parents
+        if isinstance(error, GansearchError) or (ours and isinstance(error, Exception)):
+            raise
+        where = "" if place is None else f" at {place.filename}:{place.lineno}"
+        raise UserError(f"the training failed: {sentence(error)}{where}") from error
+
+
 def train_here(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment], None]) -> list[Segment]:
     """Train a configuration here with a recorded trial's extractor, and return its segments.
 
@@ -245,7 +263,7 @@ def train_here(bundle: RunBundle, config: TrainConfig, watch: Callable[[Segment]
     """
     segments = []
     extractor = bundle.extractor if config.data == bundle.spec.config.data else None
-    for segment in loop.train(config, extractor=extractor):
+    for segment in trained(config, extractor):
         segments.append(segment)
         watch(segment)
     return segments

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pipeline.advice import ADVICE, advice
 from pipeline.book import Trial
 from pipeline.projection import events, run_name
+from pipeline.records import TrialState
 from trainers.errors import ConfigError, nearest
 from trainers.registry import known
 from trainers.stability.events import Event
@@ -25,13 +26,20 @@ def story(trial: Trial, metric: str) -> list[str]:
         lines.append(
             f"step {event.step:>6}  {event.kind} ({event.action}, severity {event.severity:.2g}): {event.message}"
         )
-    if not found:
+    if not found and trial.state is not TrialState.FAILED:
         lines.append("no detector saw anything")
     if trial.decision is not None and trial.decision.reason and trial.event is None:
-        lines.append(f"it ended: {trial.decision.reason}")
-    told = dict.fromkeys(event.kind for event in ([trial.event] if trial.event is not None else found))
-    lines += [f"what to change after {kind}: {text}" for kind in told if (text := advice(kind)) is not None]
-    return lines
+        how = "it ended" if trial.state.final else "it waits for the same command, which goes on"
+        lines.append(f"{how}: {trial.decision.reason}")
+    return [*lines, *_advised(trial, found)]
+
+
+def _advised(trial: Trial, found: Sequence[Event]) -> list[str]:
+    """Return what to change: of a trial that an event ended, after that and after what was as severe before it."""
+    ended = trial.event
+    weighed = found if ended is None else [e for e in found if e == ended or e.severity >= ended.severity]
+    told = dict.fromkeys(event.kind for event in ([] if ended is None else [ended]) + list(weighed))
+    return [f"what to change after {kind}: {text}" for kind in told if (text := advice(kind)) is not None]
 
 
 def _scores(trial: Trial, metric: str) -> list[str]:

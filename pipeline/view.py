@@ -194,15 +194,15 @@ def _next_commands(result: Result, options: str) -> list[tuple[str, str]]:
     ]
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], out: TextIO) -> None:
-    """Print rows of equal keys as a table.
+def print_table(rows: Sequence[Mapping[str, Any]], out: TextIO, none: str | None = None) -> None:
+    """Print rows of equal keys as a table, or what there is to say where there are none.
 
     On a terminal sentences wrap and parameters are cropped; where it is narrow, they have fewer digits, and some
     columns are cut or left out. Elsewhere a row is one line, with all that it holds.
     """
     console = _console(out)
     if not rows:
-        console.print("nothing yet")
+        console.print(none or "nothing yet", markup=False)
         return
     if not console.is_terminal:
         console.width = ENDLESS
@@ -247,14 +247,14 @@ def print_story(book: Book, trial: Trial, document: Mapping[str, Any], out: Text
 
 
 def trial_rows(trials: Iterable[Trial], event: str | None) -> list[dict[str, Any]]:
-    """Return the rows of `gansearch trials`; with the kind of an event of those that had it, and of that event.
+    """Return the rows of `gansearch trials`; with a kind of event only of those that had it, and at which step first.
 
     Raises:
         ConfigError: there is no such kind.
     """
     if event is None:
         return [trial_row(trial) for trial in trials]
-    return [trial_row(trial) | {"event": e.kind, "event_step": e.step} for trial, e in having(trials, event)]
+    return [trial_row(trial) | {"had": e.kind, "had_step": e.step} for trial, e in having(trials, event)]
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

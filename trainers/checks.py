@@ -8,6 +8,7 @@ from trainers.config import TrainConfig
 from trainers.stability.events import Event
 
 NON_SMOOTH = "elu"  # its second derivative jumps at 0
+REFUSED = {"refuse": ", or static_checks to warn", "warn": " (trained all the same, by static_checks=warn)"}
 
 
 def refusals(config: TrainConfig) -> tuple[Event, ...]:
@@ -29,7 +30,7 @@ def _batch_norm(config: TrainConfig) -> Iterator[Event]:
         evidence={"penalty": config.penalty.name, **dict.fromkeys(normed, "batch")},
         message=(
             "a gradient penalty needs a discriminator without batch normalisation: "
-            f"set {' and '.join(normed)} to layer or none, or static_checks to warn"
+            f"set {' and '.join(normed)} to layer or none{REFUSED[config.static_checks]}"
         ),
     )
 

@@ -198,6 +198,9 @@ class TrainConfig(Part):
             raise ValueError("must be a mapping from a detector's name to its threshold, window and action")
         shipped: dict[str, Any] = {variant.name: {} for variant in known("detector")}
         given = {name: dict(v) if isinstance(v, Mapping) else v for name, v in value.items()}
+        for name, v in given.items():
+            if isinstance(v, Mapping) and v.get("name", name) != name:
+                raise ValueError(f"stability.{name}.name must be {name}, but got {v['name']}")
         merged = shipped | given
         return {n: {"name": n, **v} if isinstance(v, Mapping) else v for n, v in merged.items()}
 

@@ -46,21 +46,6 @@ class Source:
         return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Past:
-    """What detectors look back on: the latest rows, and of the rarer signals those at the latest steps that have them.
-
-    Attributes:
-        rows: float32 [k, signals], of the last k steps.
-        rare: float32 [m, signals], of the last m multiples of `slow_every`, all but the rarer signals NaN.
-        evaluated: float64 [n, 1 + values], a row an evaluation, its step first.
-    """
-
-    rows: Rows
-    rare: Rows
-    evaluated: npt.NDArray[np.float64]
-
-
 class Signals:
     """Preallocated buffers [steps, signals] on the device, one for whoever reports, read once a segment.
 
@@ -83,7 +68,6 @@ class Signals:
             self._sources["non_finite"] = Source(due=every_step, every=1)
         own = (name for name in self._sources if name not in names)
         self.names = (*names, *own)
-        self.rare = frozenset(name for name, source in self._sources.items() if source.lazy == slow_every > 1)
         self._reported = self._reports()
         self._told: dict[str, Tensor] = {}
         self._kept: dict[str, tuple[int, Tensor]] = {}  # of who says something: rows before the block under way, and it
@@ -232,31 +216,12 @@ class Signals:
             columns.append(pa.array(rows[:, index], mask=~present[name], from_pandas=False))
         return pa.RecordBatch.from_arrays(columns, names=["step", *self.names])
 
-    def series(self, rows: Rows, stop: int, rare: Rows) -> dict[str, Series]:
-        """Return each signal's values in the rows that end at step `stop`, with its earlier ones where it is rare."""
-        steps = np.arange(stop - len(rows) + 1, stop + 1, dtype=np.int64)
-        first = (steps[0] - 1) // self._slow if len(steps) else stop // self._slow
-        earlier = (first - np.arange(len(rare))[::-1]) * self._slow
-        present, before = self._present(steps), self._present(earlier)
-        found: dict[str, Series] = {}
-        for index, name in enumerate(self.names):
-            mask, old = present[name], before[name] & (name in self.rare)
-            if mask.any() or old.any():
-                found[name] = Series(
-                    steps=np.concatenate((earlier[old], steps[mask])),
-                    values=np.concatenate((rare[old, index], rows[mask, index])),
-                )
-        return found
-
-    def kept(self, rows: Rows, stop: int, rare: Rows, reach: int, seldom: int) -> tuple[Rows, Rows]:
-        """Return the latest `reach` rows, and of the `seldom` steps before those the ones that have rarer signals."""
-        latest = rows[max(0, len(rows) - reach) :]
-        start = stop - len(rows)  # of what was kept until now
-        end = stop - len(latest)
-        due = np.arange(start // self._slow + 1, end // self._slow + 1) * self._slow - start - 1
-        more = rows[due].copy() if len(due) else rows[:0]
-        more[:, [name not in self.rare for name in self.names]] = np.nan
-        return latest, np.concatenate((rare, more))[-max(1, seldom // self._slow) :]
+    def series(self, rows: Rows, start: int) -> dict[str, Series]:
+        """Return each signal's values in the segment that began after step `start`; none is missing there."""
+        steps = np.arange(start + 1, start + 1 + len(rows), dtype=np.int64)
+        present = self._present(steps)
+        masks = ((name, rows[:, index], present[name]) for index, name in enumerate(self.names))
+        return {name: Series(steps=steps[mask], values=column[mask]) for name, column, mask in masks if mask.any()}
 
     def _present(self, steps: Steps) -> dict[str, npt.NDArray[np.bool_]]:
         found: dict[Source, npt.NDArray[np.bool_]] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
+
 from trainers.config import LabelsConfig
 from trainers.draws import Draw
 from trainers.errors import ConfigError
@@ -13,6 +15,30 @@ from trainers.objectives import Objective
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+
+EXTREME = 100.0  # logits between which D's loss has its least value
+GRID = 200_001
+
+
+def d_floor(config: LabelsConfig, objective: Objective) -> float | None:
+    """Return the least value that D's loss can have with such labels; None where there is none.
+
+    With soft labels it is not the objective's own, but that of the best logit for each label (for a cross-entropy the
+    label's entropy). Labels that are exchanged at random have other bounds in each batch, and none that D can hold.
+    """
+    if config == LabelsConfig() or objective.d_floor is None or objective.terms is None:
+        return objective.d_floor
+    if config.flip_real or config.flip_fake:
+        return None
+    as_real, as_fake = objective.terms
+    logits = torch.linspace(-EXTREME, EXTREME, GRID, dtype=torch.float64)[:, None]
+    of_real, of_fake = as_real(logits), as_fake(logits)
+    floors = (
+        (1 - soft) * one + soft * other
+        for soft, one, other in ((config.soft_real, of_real, of_fake), (config.soft_fake, of_fake, of_real))
+    )
+    return float(sum(each.min() for each in floors))
 
 
 class Labels:

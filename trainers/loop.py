@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trainers import data, evaluation, gan
+from trainers import data, evaluation, gan, labels
 from trainers.checks import refusals
 from trainers.config import Environment, TrainConfig
 from trainers.draws import Staged, blocks, generator, numbers
@@ -130,14 +130,14 @@ class Training:
         self._buffers = list(zip(*_paired(self._average.buffers(), self._sampler.buffers()), strict=True))
         self._evaluator = evaluation.make_evaluator(config, dataset, extractor)
         self._neighbours = neighbours_of(dataset, self._evaluator)
-        self._held_out = torch.from_numpy(dataset.held_out)
+        self._held_out = placed(torch.from_numpy(dataset.held_out), self._device)
         self.constants = self._known(objective)
         self._watch = Watch(config, self._game, self.constants, self._device)
 
     def resume(self, state: TrainState) -> None:
         """Go on from a state."""
         restore(self._game, self._average, state)
-        self._watch.go_on(state.past)
+        self._watch.go_on(state.past, state.step)
         self.step = state.step
 
     def scores(self) -> Mapping[str, float]:
@@ -193,7 +193,8 @@ class Training:
         """Return as many rows of the held-out part as a batch has; they go round in it, and nothing is drawn."""
         rows, every = self._config.batch_size * self._config.pack, self._config.slow_every
         first = step // every * rows
-        return self._held_out[torch.arange(first, first + rows) % len(self._held_out)].to(self._device)
+        places = torch.arange(first, first + rows, device=self._held_out.device) % len(self._held_out)
+        return self._held_out[places].to(self._device)
 
     def _update_average(self) -> None:
         """Average parameters exponentially (Karras et al. 2018, appendix A.1); copy buffers."""
@@ -206,14 +207,15 @@ class Training:
         config = self._config
         stagnation = config.stability.get("stagnation")
         untrained = None
-        if stagnation is not None and stagnation.action != "off":
+        if stagnation is not None and stagnation.action != "off" and self._evaluator.perfect is not None:
             untrained = next(iter(self._evaluator.scores(self._sample()).values()))
         return Constants(
-            d_floor=objective.d_floor,
+            d_floor=labels.d_floor(config.labels, objective) if isinstance(objective, Objective) else None,
             boundary=objective.boundary if isinstance(objective, Objective) else None,
             clip=config.clip,
             target=config.penalty.target,
             untrained=untrained if untrained is not None and math.isfinite(untrained) else None,
+            perfect=self._evaluator.perfect,
         )
 
     def _evaluated(self, samples: Floats, scores: Mapping[str, float]) -> dict[str, float]:
@@ -232,9 +234,11 @@ class Training:
         broken: dict[str, float | str] = {
             name: str(value) for name, value in scores.items() if not math.isfinite(value)
         }
+        if not np.isfinite(samples).all():  # which a score may look past
+            broken["samples"] = "not finite"
         if not broken:
             return scores, ()
-        message = f"the score of step {stop} is not finite"
+        message = f"{'the samples' if 'samples' in broken else 'the score'} of step {stop} are not finite"
         event = Event(kind="non_finite", step=stop, severity=1.0, action="stop", evidence=broken, message=message)
         return {}, (event,)
 

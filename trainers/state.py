@@ -17,7 +17,7 @@ from trainers.game import Game, Player
 
 FORMAT = 2  # 1 had one array of signals
 
-Past = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Past = npt.NDArray[np.float64]
 
 
 class MisfitError(IntegrityError):
@@ -31,7 +31,7 @@ class TrainState:
     Attributes:
         step: discriminator updates so far.
         tensors: on the CPU, by name: networks, their average, and optimizers, parameters and buffers alike.
-        past: what detectors look back on, by name: arrays of signals, NaN where one is absent.
+        past: what detectors look back on: of each signal its latest steps and values, float64 [n, 2].
     """
 
     step: int
@@ -100,7 +100,7 @@ def load(data: bytes) -> TrainState:
         raise IntegrityError(f"the checkpoint has format {version}, but this version reads format {FORMAT}")
     past = _below(tensors, "past/")
     for name, rows in past.items():
-        if rows.ndim != 2 or rows.dtype not in (torch.float32, torch.float64):  # noqa: PLR2004 - rows and signals
+        if rows.ndim != 2 or rows.dtype != torch.float64:  # noqa: PLR2004 - steps and values
             raise IntegrityError(f"not a checkpoint: its {name} is {rows.dtype} {list(rows.shape)}")
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("past/")}
     return TrainState(step=step, tensors=kept, past={name: rows.numpy() for name, rows in past.items()})

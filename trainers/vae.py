@@ -108,7 +108,8 @@ class _AutoEncoding:
 
     def _player(self) -> Player:
         config = self.config
-        weights = [weight for net in self.nets.values() for weight in net.parameters()]
+        order = ("encoder", "generator")  # that of the layers that a sample passes
+        weights = [weight for name in order for weight in self.nets[name].parameters()]
         return Player(
             name="generator",
             weights=weights,

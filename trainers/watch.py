@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from pydantic import ValidationError
 
 from trainers.config import TrainConfig
+from trainers.errors import ConfigError
 from trainers.game import Game
 from trainers.history import SIGNALS, Rows, Signals
 from trainers.params.detectors import DetectorParams
@@ -19,20 +21,14 @@ from trainers.registry import find
 from trainers.stability import Constants, Detector, Series, Window
 from trainers.stability.events import Event
 from trainers.stability.windows import EVALUATIONS
+from trainers.state import MisfitError
 
 MEANS = {"segment_g_loss": "g_loss", "segment_accuracy_d": "accuracy_d"}
-EVALUATED = ("score", "dropped", "memorisation", "energy", *MEANS)
-SHOWN = ("score", "dropped", "memorisation", "energy")  # the means are of what is shown
-MOVES = 2  # of a player in a window, at least: see trainers.stability.windows
-
-
-@dataclass(frozen=True)
-class _Reach:
-    """Steps that detectors look back on: at signals of each step, at rarer ones, and at those of evaluations."""
-
-    each: int
-    rare: int
-    evaluated: int
+SHOWN = ("score", "dropped", "memorisation", "energy")
+EVALUATED = (*SHOWN, *MEANS)
+MOVES = 2  # of G in a window, at least: see d_loss_zero
+MOST = 10  # events of a kind in a segment: what begins and ends all the time is told often enough by then
+PAIR = 2  # a step and a value
 
 
 class Watch:
@@ -50,23 +46,29 @@ class Watch:
         self._constants = constants
         chosen = [params for params in config.stability.values() if params.action != "off"]
         self._detectors = [(params, _made(params)) for params in chosen]
-        self._reach = _reach(config, chosen)
         self._every = {**self.signals.every, **dict.fromkeys(EVALUATED, config.segment_steps)}
-        width = len(self.signals.names)
-        self._rows: Rows = np.empty((0, width), dtype=np.float32)
-        self._rare: Rows = np.empty((0, width), dtype=np.float32)
-        self._evaluated: npt.NDArray[np.float64] = np.empty((0, 1 + len(EVALUATED)))
+        self._kept = {name: _kept(name, every, chosen, config) for name, every in self._every.items()}
+        self._past: dict[str, Series] = {}
 
     @property
-    def past(self) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.float64]]:
-        """What must be kept to go on, as `go_on` takes it."""
-        return {"rows": self._rows.copy(), "rare": self._rare.copy(), "evaluated": self._evaluated.copy()}
+    def past(self) -> dict[str, npt.NDArray[np.float64]]:
+        """What must be kept to go on, as `go_on` takes it: of each signal its latest steps and values, [n, 2]."""
+        return {name: np.stack((one.steps, one.values), axis=1, dtype=np.float64) for name, one in self._past.items()}
 
-    def go_on(self, past: Mapping[str, npt.NDArray[np.float32] | npt.NDArray[np.float64]]) -> None:
-        """Go on from what another watch of the same training kept; KeyError where something is missing."""
-        self._rows = past["rows"].astype(np.float32, copy=False)
-        self._rare = past["rare"].astype(np.float32, copy=False)
-        self._evaluated = past["evaluated"].astype(np.float64, copy=False)
+    def go_on(self, past: Mapping[str, npt.NDArray[np.float64]], step: int) -> None:
+        """Go on after a step from what another watch of the same training kept.
+
+        Raises:
+            MisfitError: it is of another training, or of another step.
+        """
+        for name, rows in past.items():
+            steps = rows[:, 0] if rows.ndim == PAIR and rows.shape[1] == PAIR else np.full(1, math.inf)
+            if len(steps) > self._kept.get(name, 0) or not np.all(np.diff(steps, prepend=0, append=step + 1) > 0):
+                raise MisfitError(f"the checkpoint of step {step} does not fit this configuration: its past of {name}")
+        self._past = {
+            name: Series(steps=rows[:, 0].astype(np.int64), values=rows[:, 1].astype(np.float32))
+            for name, rows in past.items()
+        }
 
     def segment(self, start: int, stop: int, found: Mapping[str, float]) -> tuple[pa.RecordBatch, tuple[Event, ...]]:
         """Return the history of the segment that was played, and what the detectors found in it.
@@ -74,37 +76,32 @@ class Watch:
         Args:
             start: steps before it.
             stop: its last step.
-            found: by the evaluation in its end, some of `EVALUATED`; what is missing or NaN has no value.
+            found: by the evaluation in its end, some of `SHOWN`; what is missing or NaN has no value.
         """
         rows = self.signals.rows(start)
-        self._evaluated = np.concatenate((self._evaluated, self._row(rows, stop, found)))
-        seen = np.concatenate((self._rows, rows))
+        new = self.signals.series(rows, start) | self._evaluated(rows, stop, found)
+        seen = {name: _joined(self._past.get(name), new.get(name)) for name in {**self._past, **new}}
         events = self._look(seen, start, stop)
-        reach = self._reach
-        self._rows, self._rare = self.signals.kept(seen, stop, self._rare, reach.each, reach.rare)
-        self._evaluated = self._evaluated[self._evaluated[:, 0] > stop - reach.evaluated]
+        self._past = {name: _last(series, self._kept[name]) for name, series in seen.items()}
         return self._history(rows, start, found), events
 
-    def _look(self, seen: Rows, start: int, stop: int) -> tuple[Event, ...]:
-        series = self.signals.series(seen, stop, self._rare) | self._evaluations()
-        window = Window(signals=series, after=start, every=self._every, constants=self._constants)
-        found = [detect(window) for params, detect in self._detectors if params.applies(window.known)]
-        return tuple(sorted((event for event in found if event is not None), key=lambda event: event.step))
+    def _look(self, seen: Mapping[str, Series], start: int, stop: int) -> tuple[Event, ...]:
+        window = Window(signals=seen, after=start, every=self._every, constants=self._constants)
+        events: list[Event] = []
+        for params, detect in self._detectors:
+            if params.applies(window.known):
+                events += _found(params, detect, window, stop)
+        return tuple(sorted(events, key=lambda event: event.step))
 
-    def _evaluations(self) -> dict[str, Series]:
-        steps = self._evaluated[:, 0].astype(np.int64)
-        found = {}
-        for place, name in enumerate(EVALUATED, start=1):
-            values = self._evaluated[:, place]
-            there = ~np.isnan(values)
-            if there.any():
-                found[name] = Series(steps=steps[there], values=values[there].astype(np.float32))
-        return found
-
-    def _row(self, rows: Rows, stop: int, found: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    def _evaluated(self, rows: Rows, stop: int, found: Mapping[str, float]) -> dict[str, Series]:
         means = {name: _mean(rows[:, self.signals.names.index(of)]) for name, of in MEANS.items()}
-        known = {**found, **means}
-        return np.array([[stop, *(known.get(name, math.nan) for name in EVALUATED)]], dtype=np.float64)
+        known = {name: {**found, **means}.get(name, math.nan) for name in EVALUATED}
+        at = np.array([stop], dtype=np.int64)
+        return {
+            name: Series(steps=at, values=np.array([value], dtype=np.float32))
+            for name, value in known.items()
+            if not math.isnan(value)
+        }
 
     def _history(self, rows: Rows, start: int, found: Mapping[str, float]) -> pa.RecordBatch:
         batch = self.signals.batch(rows, start)
@@ -123,18 +120,47 @@ def _mean(values: npt.NDArray[np.float32]) -> float:
 
 def _made(params: DetectorParams) -> Detector:
     made: Detector = find("detector", params.name).load_make()(params)
+    if not callable(made):
+        raise ConfigError(f"detector {params.name} must make a function of a window, but made {made!r}")
     return made
 
 
-def _reach(config: TrainConfig, chosen: list[DetectorParams]) -> _Reach:
-    """Return how far detectors look back; one value more than a window tells where in time it began."""
+def _found(params: DetectorParams, detect: Detector, window: Window, stop: int) -> Iterator[Event]:
+    """Yield what a detector finds in a segment, one after the other.
 
-    def longest(pace: str) -> int:
-        return max((params.window for params in chosen if params.pace == pace), default=1)
+    Raises:
+        ConfigError: it is no event of this detector, or of a step that is not asked for.
+    """
+    for _ in range(MOST):
+        try:
+            event = detect(window)
+        except ValidationError as error:
+            raise ConfigError(f"detector {params.name} made no sound event: {error.errors()[0]['msg']}") from error
+        if event is None:
+            return
+        own = isinstance(event, Event) and (event.kind, event.action) == (params.name, params.action)
+        if not (own and window.after < event.step <= stop):
+            rule = f"must return None or an event of its own, action {params.action}, step in ({window.after}, {stop}]"
+            raise ConfigError(f"detector {params.name} {rule}, but returned {event!r}")
+        yield event
+        window = replace(window, after=event.step)
 
+
+def _kept(name: str, every: int, chosen: list[DetectorParams], config: TrainConfig) -> int:
+    """Return how many of a signal's values detectors look back on: a window, and what tells what was before it."""
     warms = config.warmup.updates or config.warmup.again_every
-    seldom = max(config.n_critic, config.warmup.n_critic if warms else 1)  # G's updates are as far apart
-    each = max(longest("step") * math.ceil(seldom / config.n_critic), MOVES * seldom) + seldom
-    rare = longest("slow") + math.lcm(config.slow_every, config.n_critic)
-    evaluated = max(longest("evaluation"), EVALUATIONS * config.segment_steps) + 2 * config.segment_steps
-    return _Reach(each, rare, evaluated)
+    gap = config.warmup.n_critic if warms else 0  # between two updates of G, at times
+    least = EVALUATIONS * config.segment_steps if name in EVALUATED else MOVES * config.n_critic
+    back = [max(params.window, least) + params.hop + gap for params in chosen if params.looks_at(name)]
+    return max(back, default=0) // every + 2
+
+
+def _joined(old: Series | None, new: Series | None) -> Series:
+    parts = [part for part in (old, new) if part is not None]
+    return Series(
+        steps=np.concatenate([part.steps for part in parts]), values=np.concatenate([part.values for part in parts])
+    )
+
+
+def _last(series: Series, number: int) -> Series:
+    return Series(steps=series.steps[-number:], values=series.values[-number:])

@@ -170,7 +170,7 @@ PROVOKED = dict(
         case("a D that has won before G moves", "d_loss_zero", 200, 500, **WON),
         case("a D that has won by far", "vanishing_generator_gradient", 200, 500, **WON_BY_FAR),
         case("fakes that are training images now and then", "d_loss_spiking", FIXED_AT, 1000, **GLANCES),
-        case("a D that learns nothing", "generator_fooling", 250, 2000, **RING, optim=rates(1e-9, 3e-4)),
+        case("a D that learns nothing", "generator_fooling", 0, 2000, **RING, optim=rates(1e-9, 3e-4)),
         case("a G that learns nothing", "stagnation", 0, 2000, **RING, optim=rates(1e-4, 1e-9)),
         case("clip 1e-4 on 12 layers, gradients", "layer_gradient_blowup", 0, 500, **CLIPPED, clip=1e-4),
         case("clip 1e-4 on 12 layers, weights", "clip_saturation", 0, 500, **CLIPPED, clip=1e-4),

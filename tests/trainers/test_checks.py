@@ -38,9 +38,10 @@ def test_batch_norm_in_a_penalised_discriminator_is_refused_whatever_the_loss(ch
     assert (event.kind, event.step, event.severity) == ("refused_batch_norm_in_penalised_critic", 0, 1.0)
     assert event.action == action
     assert event.evidence == {"penalty": "gradient", "network.norm_d": "batch"}
+    wanted = {"refuse": ", or static_checks to warn", "warn": " (trained all the same, by static_checks=warn)"}
     assert event.message == (
         "a gradient penalty needs a discriminator without batch normalisation: "
-        "set network.norm_d to layer or none, or static_checks to warn"
+        f"set network.norm_d to layer or none{wanted[checks]}"
     )
 
 

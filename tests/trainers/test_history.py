@@ -6,8 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trainers.draws import every as due
 from trainers.game import Game, Player
@@ -33,8 +31,6 @@ def player(name, every, signals):
 
 
 RATIOS = ("update_ratio_norm_a", "update_ratio_norm_b")
-NOTHING = np.empty((0, len(NAMES) + len(RATIOS)), dtype=np.float32)
-NOTHING_PROBED = np.empty((0, 4), dtype=np.float32)
 A, B = player("a", 1, ("loss_a", "norm_a")), player("b", 3, ("loss_b", "norm_b"))
 
 
@@ -76,7 +72,7 @@ def test_a_reset_forgets_the_segment_before(signals):
 
 
 def test_a_series_holds_what_exists_with_its_steps(signals):
-    series = signals.series(record(signals, 4, 9), 9, NOTHING)
+    series = signals.series(record(signals, 4, 9), 4)
     assert set(series) == {"loss_a", "loss_b", "norm_a", "norm_b", "update_ratio_norm_a"}
     assert series["loss_b"].steps.tolist() == [6, 9]
     assert series["loss_b"].values.tolist() == [-6, -9]
@@ -91,7 +87,7 @@ def test_a_series_holds_what_exists_with_its_steps(signals):
 
 
 def test_a_signal_without_a_value_in_the_window_is_missing(signals):
-    assert "loss_b" not in signals.series(record(signals, 0, 2), 2, NOTHING)
+    assert "loss_b" not in signals.series(record(signals, 0, 2), 0)
 
 
 def test_a_gradient_norm_is_that_of_all_weights_together():
@@ -162,34 +158,12 @@ class Probed:
 
 def test_what_is_expensive_is_measured_at_the_multiples_of_slow_every():
     probed = Probed()
-    series = probed.signals.series(probed.record(0, 13), 13, NOTHING_PROBED)
+    series = probed.signals.series(probed.record(0, 13), 0)
     assert set(series) == {"loss_a", "norm_a", "update_ratio_norm_a", "said"}
     assert series["said"].steps.tolist() == series["said"].values.tolist() == [8, 12]
     assert series["update_ratio_norm_a"].steps.tolist() == [4, 8, 12]
     assert series["update_ratio_norm_a"].values.tolist()[1:] == pytest.approx([2 / 14, 2 / 22])
     assert probed.signals.every["said"] == 4
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12), st.integers(4, 40))
-def test_what_is_kept_does_not_depend_on_where_segments_end(lengths, reach, seldom):
-    """Nor does what is seen of it: the rarer signals from far back, the others from the last `reach` steps."""
-    stop = sum(lengths)
-    probed = Probed()
-    rows, rare, start = NOTHING_PROBED, NOTHING_PROBED, 0
-    for length in lengths:
-        seen = np.concatenate((rows, probed.record(start, start + length)))
-        series = probed.signals.series(seen, start + length, rare)
-        start += length
-        rows, rare = probed.signals.kept(seen, start, rare, reach, seldom)
-    whole = Probed()
-    at_once = whole.signals.kept(whole.record(0, stop), stop, NOTHING_PROBED, reach, seldom)
-    np.testing.assert_array_equal(rows, at_once[0])
-    np.testing.assert_array_equal(rare, at_once[1])
-    assert len(rows) == min(reach, stop)
-    if "said" in series:
-        steps = series["said"].steps
-        assert steps.tolist() == series["said"].values.tolist()
-        assert np.all(np.diff(steps) == 4)
 
 
 def test_arrow_bytes_round_trip_with_nulls_and_nans(signals):

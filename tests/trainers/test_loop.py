@@ -19,6 +19,7 @@ from trainers.errors import ConfigError, DataError
 from trainers.history import SIGNALS
 from trainers.loop import train
 from trainers.state import load, save
+from trainers.watch import EVALUATED
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = {"mlp": {}, "dcgan": DCGAN, "dcgan-layer": DCGAN_WITHOUT_NORM}
@@ -40,7 +41,7 @@ def trace(segments):
     """Return every signal of every step, and the last state without its evaluations: not where segments end."""
     rows = np.array([column(segments, name) for name in SIGNALS], dtype=np.float64)
     state = state_of(segments[-1])
-    past = {name: rows for name, rows in state.past.items() if name != "evaluated"}
+    past = {name: rows for name, rows in state.past.items() if name not in EVALUATED}
     return rows.tobytes(), save(replace(state, past=past))
 
 

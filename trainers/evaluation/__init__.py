@@ -28,12 +28,14 @@ class Evaluator:
         shape: of one sample.
         score: from float32 [n, *shape] to the scores, the metric's first.
         features: from float32 [n, *shape] to [n, d], where distances say more than between the samples themselves.
+        perfect: the score of a perfect generator, which none is below; None where that is not known.
     """
 
     metric: str
     shape: tuple[int, ...]
     score: Callable[[NDArray[np.float32]], dict[str, float]]
     features: Callable[[NDArray[np.float32]], NDArray[Any]] | None = None
+    perfect: float | None = None
 
     def scores(self, samples: NDArray[np.float32]) -> dict[str, float]:
         """Return the score and its companions; samples that are not finite give a bad score or NaN, not an error.

@@ -55,4 +55,5 @@ def _evaluator(dataset: Dataset, extractor: bytes | None) -> Evaluator:
         shape=dataset.shape,
         score=lambda samples: image_scores(samples, loaded, reference, name),
         features=lambda samples: loaded(samples)[0],
+        perfect=0.0,
     )

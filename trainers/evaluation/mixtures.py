@@ -121,4 +121,6 @@ def _evaluator(dataset: Dataset, _extractor: bytes | None) -> Evaluator:
             f"data set {dataset.name}: the mixture_kl metric needs a Gaussian mixture; "
             f"choose metrics: [{dataset.metric}]"
         )
-    return Evaluator(metric="mixture_kl", shape=dataset.shape, score=lambda samples: mixture_scores(samples, modes))
+    return Evaluator(
+        metric="mixture_kl", shape=dataset.shape, score=lambda samples: mixture_scores(samples, modes), perfect=0.0
+    )

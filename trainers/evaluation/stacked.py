@@ -91,4 +91,4 @@ def _evaluator(dataset: Dataset, _extractor: bytes | None) -> Evaluator:
         )
     assert digits.train_labels is not None  # noqa: S101 - the digits have labels
     score = partial(stacked_scores, digits=digits.train, labels=digits.train_labels, unseen=digits.held_out)
-    return Evaluator(metric="stacked_modes", shape=dataset.shape, score=score)
+    return Evaluator(metric="stacked_modes", shape=dataset.shape, score=score, perfect=0.0)

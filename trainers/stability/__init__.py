@@ -29,6 +29,7 @@ class Constants:
         clip: of D's weights.
         target: the gradient norm at interpolates that a penalty pulls D to.
         untrained: the score before the first update.
+        perfect: the score of a perfect generator.
     """
 
     d_floor: float | None = None
@@ -36,6 +37,7 @@ class Constants:
     clip: float | None = None
     target: float | None = None
     untrained: float | None = None
+    perfect: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

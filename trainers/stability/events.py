@@ -8,6 +8,8 @@ from pydantic import Field
 
 from trainers.registry import Part, Text
 
+KIND = r"^[A-Za-z0-9_.:\-]{1,100}$"  # it becomes a tag's key and a file's name
+
 
 class Event(Part):
     """A stability failure.
@@ -21,7 +23,7 @@ class Event(Part):
         message: one sentence for a person.
     """
 
-    kind: str
+    kind: str = Field(pattern=KIND)
     step: int = Field(ge=0)
     severity: float = Field(gt=0, le=1)
     action: Literal["stop", "warn"]

@@ -43,7 +43,7 @@ class Said:
         variances, means = torch.var_mean(said, dim=2, correction=0)
         found = [means, variances]
         if self.boundary is not None:
-            above = (said > self.boundary).float().mean(dim=2)
+            above = torch.where(said.isnan(), said, (said > self.boundary).float()).mean(dim=2)
             found.append(((above[:, :1] - above[:, 1:]) + 1) / 2)
         return torch.cat(found, dim=1)
 

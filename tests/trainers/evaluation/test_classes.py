@@ -3,17 +3,26 @@
 import numpy as np
 import pytest
 import torch
-from torch_fidelity.metric_isc import isc_features_to_metric
+from torchmetrics.image.inception import InceptionScore
 
 from trainers.evaluation.classes import classifier_score
 
 
-def test_it_agrees_with_torch_fidelity():
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that it keeps what it is given, and has one part
+def test_it_agrees_with_torchmetrics():
     logits = torch.from_numpy(np.random.Generator(np.random.Philox(key=1)).standard_normal((300, 7)) * 2)
-    expected = isc_features_to_metric(logits, splits=3, shuffle=False)
-    found = classifier_score(torch.softmax(logits, dim=1).numpy(), splits=3)
-    assert found["classifier_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-9)
-    assert found["classifier_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-9)
+    theirs = InceptionScore(feature=torch.nn.Identity(), splits=1).set_dtype(torch.float64)
+    theirs.update(logits)
+    found = classifier_score(torch.softmax(logits, dim=1).numpy(), splits=1)
+    assert found["classifier_score"] == pytest.approx(float(theirs.compute()[0]), rel=1e-6)
+
+
+def test_parts_are_scored_alone_and_averaged():
+    p = np.random.Generator(np.random.Philox(key=2)).dirichlet(np.ones(4), size=30)
+    alone = [classifier_score(part, 1)["classifier_score"] for part in np.split(p, 3)]
+    found = classifier_score(p, 3)
+    assert found["classifier_score"] == pytest.approx(np.mean(alone))
+    assert found["classifier_score_std"] == pytest.approx(np.std(alone))
 
 
 def test_it_lies_between_one_and_the_number_of_classes():

@@ -109,7 +109,8 @@ def test_mixtures_ignore_the_extractor():
     data = load(RING.data)
     scorer = make_evaluator(RING, data, b"no extractor")
     assert scorer.metric == "mixture_kl"
-    assert list(scorer.scores(data.held_out)) == ["mixture_kl", "modes", "high_quality", "reverse_kl"]
+    told = ["mixture_kl", "modes", "high_quality", "reverse_kl", "mode_tv", "spread"]
+    assert list(scorer.scores(data.held_out)) == told
     assert baseline(RING, data, None) < 1e-3
 
 

@@ -11,7 +11,6 @@ from trainers.stability.windows import edge, event, rolling, values
 
 FAR = 10.0  # deviations above the window's median, and at least as much as that again
 TO_STD = 1.4826  # of a normal distribution's median absolute deviation
-HOP = 10  # steps between two looks: medians are what costs
 
 
 def make(params: DLossSpikingParams) -> Detector:
@@ -21,7 +20,7 @@ def make(params: DLossSpikingParams) -> Detector:
         losses = window.signals["d_loss"]
         length = values(params, window, "d_loss")
         ends = losses.steps[length - 1 :]
-        looked = (ends % HOP == 0) & (ends > window.after - HOP)
+        looked = (ends % params.hop == 0) & (ends > window.after - params.hop)
         seen = rolling(losses, length)[looked]
         if not len(seen):
             return None

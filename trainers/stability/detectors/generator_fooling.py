@@ -23,14 +23,14 @@ def make(params: GeneratorFoolingParams) -> Detector:
         if not len(loss.steps) == len(right.steps) == len(far.steps):
             return None
         length = max(EVALUATIONS, values(params, window, "energy"))
-        falls = np.concatenate((np.zeros(1, dtype=np.bool_), np.diff(loss.values) < 0))
-        wrong = right.values < EVEN
-        before = np.concatenate((np.full(length, -np.inf), far.values[:-length]))[: len(far.values)]
+        falls = full(np.diff(loss.values, prepend=np.nan) < 0, length - 1)
+        wrong = full(right.values < EVEN, length)
+        before = np.concatenate((np.full(length - 1, np.inf), far.values))[: len(far.values)]
         flat = far.values >= (1 - params.threshold) * before
-        end = edge(full(falls & wrong, length) & flat & np.isfinite(before), far, window.after)
+        end = edge(falls & wrong & flat, far, window.after)
         if end is None:
             return None
-        step, first = int(far.steps[end]), end - length
+        step, first = int(far.steps[end]), end - length + 1
         numbers = {"g_loss_before": float(loss.values[first]), "g_loss": float(loss.values[end])}
         told = {"energy_before": float(far.values[first]), "energy": float(far.values[end])}
         message = f"G's loss fell over {length} evaluations up to step {step}, and its samples are no better"

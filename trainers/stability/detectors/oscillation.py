@@ -9,7 +9,6 @@ from trainers.stability import Detector, Window
 from trainers.stability.events import Event
 from trainers.stability.windows import Floats, event, values
 
-LOOKS = 4  # a window
 PERIODS = 3  # that a window must hold
 LEAST = 1e-3  # standard deviation, over the size of D's output where that is above 1
 LASTING = 0.5  # of the amplitude in the window's first half is left in its second: else it is dying out
@@ -32,10 +31,10 @@ def make(params: OscillationParams) -> Detector:
         gap = real.values[at_real].astype(np.float64) - fake.values[at_fake]
         size = np.maximum(np.abs(real.values[at_real]), np.abs(fake.values[at_fake]))
         length = values(params, window, "logit_real")
-        hop, was = max(1, length // LOOKS), False
+        was = False
         for end in range(length, len(steps) + 1):
             step, part = int(steps[end - 1]), slice(end - length, end)
-            if step % hop:
+            if step % params.hop:
                 continue
             told = _swings(gap[part], max(1.0, float(np.median(size[part]))), params.threshold)
             if told and not was and step > window.after:

@@ -13,17 +13,19 @@ from trainers.stability.windows import EVALUATIONS, edge, event, full, values
 def make(params: StagnationParams) -> Detector:
     """Detect that the score stays above `threshold` times the untrained generator's, and is not falling.
 
-    It falls where at the window's end it is below `threshold` times that at its beginning: a slow start.
+    It falls where at the window's end it is below `threshold` times that at its beginning: a slow start. All scores are
+    counted from that of a perfect generator.
     """
 
     def detect(window: Window) -> Event | None:
-        scores, untrained = window.signals["score"], window.constants.untrained
-        if untrained is None:
+        scores, untrained, perfect = window.signals["score"], window.constants.untrained, window.constants.perfect
+        if untrained is None or perfect is None:
             return None
         length = max(EVALUATIONS, values(params, window, "score"))
-        bad = full(scores.values > params.threshold * untrained, length)
-        before = np.concatenate((np.full(length - 1, np.inf), scores.values))[: len(scores.values)]
-        end = edge(bad & (scores.values > params.threshold * before), scores, window.after)
+        above = scores.values - perfect
+        bad = full(above > params.threshold * (untrained - perfect), length)
+        before = np.concatenate((np.full(length - 1, np.inf), above))[: len(above)]
+        end = edge(bad & (above > params.threshold * before), scores, window.after)
         if end is None:
             return None
         step, best = int(scores.steps[end]), float(scores.values[end - length + 1 : end + 1].min())
