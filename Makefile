@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: search test ci long lint format faults soak matrix causes alarms effect watching occurrences scores gpu-check clean
+.PHONY: search test ci long lint format faults soak matrix causes alarms alarms-tuning effect watching occurrences scores gpu-check clean
 
 search: $(READY)
 	$(BIN)/gansearch search examples/digits.yaml
@@ -53,7 +53,11 @@ causes: $(READY)
 
 # Counts false and true alarms of the detectors; ended, it goes on where it was.
 alarms: $(READY)
-	$(BIN)/python -m benchmarks.alarms
+	$(BIN)/python -m benchmarks.alarms --part report
+
+# The same on the seeds that thresholds are chosen on.
+alarms-tuning: $(READY)
+	$(BIN)/python -m benchmarks.alarms --part tuning --out benchmarks/alarms_tuning.md
 
 # Searches with and without stability feedback; ended, it goes on where it was.
 effect: $(READY)
