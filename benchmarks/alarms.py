@@ -4,27 +4,31 @@ Trainings of random hyper-parameters run to their end with every detector only t
 out alone: failing is one with a score that is not finite, or a last score worse than 5 times that of the objective's
 default on the same data, or than that of the generator before the first update. Histories are kept, and detectors look
 at them as they are by default now: the first event of each says whether it would have stopped a healthy training, or a
-failing one before half of its steps. Thresholds are chosen on the seeds of `tuning` (`make alarms-tuning`), and those of
-`report` change after every look at them that a rule was changed after: the ones here were looked at once.
+failing one before half of its steps. Thresholds are chosen on the seeds of `tuning` (`make alarms-tuning`). Those of
+`report` are others after each look at them that a rule was changed after: the ones here were looked at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-STORE = Path("build/alarms")
+HISTORIES = Path("build/alarms")
+ROOT = Path(__file__).parents[1]
 TARGET = Path(__file__).with_suffix(".md")
+KEPT = Path(__file__).with_suffix(".jsonl")
+LOOKED_BY = ("trainers/stability", "trainers/params/detectors.py")  # whose change makes what was seen stale
 STEPS, SEGMENT, TIMES_WORSE = 4000, 250, 5.0
 FIRST_SEED = {"default": 100, "tuning": 10_000, "report": 30_000}  # 20,000 and on were looked at before
 NUMBER = {"default": 3, "tuning": 240, "report": 360}
@@ -64,7 +68,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a training: scores of its evaluations, None where not finite; `untrained` is of before."""
+    """What came out of a training.
+
+    Attributes:
+        part, objective, data, seed, config: as of `Training`.
+        untrained: the score before the first update.
+        scores: of its evaluations, None where not finite.
+        events: of each detector that spoke, as it is by default, its first step and its action.
+        detectors: digest of what looked.
+    """
 
     part: Part
     objective: str
@@ -73,6 +85,8 @@ class Outcome:
     config: Mapping[str, Any]
     untrained: float
     scores: Sequence[float | None]
+    events: Mapping[str, tuple[int, str]]
+    detectors: str
 
 
 def trainings(part: Part) -> Iterator[Training]:
@@ -129,7 +143,22 @@ def train(training: Training, histories: Path) -> Outcome:
     table = pa.Table.from_batches(batches).replace_schema_metadata({"constants": json.dumps(constants)})
     with pa.OSFile(str(histories / f"{training.seed}.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
         out.write_table(table)
-    return Outcome(**asdict(training), untrained=untrained, scores=scores)
+    bare = Outcome(**asdict(training), untrained=untrained, scores=scores, events={}, detectors="")
+    return looked_at(bare, histories)
+
+
+def looked_at(outcome: Outcome, histories: Path) -> Outcome:
+    """Let today's detectors look at a training's history."""
+    from benchmarks import replay
+
+    return replace(outcome, events=replay.events(outcome, histories), detectors=looking())
+
+
+def looking() -> str:
+    """Return a digest of the code that looks at histories."""
+    roots = [ROOT / name for name in LOOKED_BY]
+    files = [file for root in roots for file in (sorted(root.rglob("*.py")) if root.is_dir() else [root])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 # -- what came out -----------------------------------------------------------------------------------------------------
@@ -160,10 +189,21 @@ def fails(outcome: Outcome, defaults: Mapping[tuple[str, str], float]) -> str | 
 # -- kept and resumed --------------------------------------------------------------------------------------------------
 
 
-def read(store: Path) -> list[Outcome]:
+def read(file: Path) -> list[Outcome]:
     """Return what was trained so far."""
-    file = store / "outcomes.jsonl"
-    return [Outcome(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [Outcome(**one | {"events": {k: tuple(v) for k, v in one["events"].items()}}) for one in told]
+
+
+def fresh(outcomes: Sequence[Outcome], histories: Path) -> list[Outcome]:
+    """Return outcomes as today's detectors see them; without those that others saw and whose history is not here."""
+    now, found = looking(), []
+    for outcome in outcomes:
+        if outcome.detectors == now:
+            found.append(outcome)
+        elif (histories / f"{outcome.seed}.arrow").exists():
+            found.append(looked_at(outcome, histories))
+    return found
 
 
 def main() -> None:
@@ -171,27 +211,26 @@ def main() -> None:
     from benchmarks import alarms_page, ceiling
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", type=Path, default=STORE, help="where outcomes are kept; a run goes on from there")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="file of outcomes; a run goes on from there")
+    parser.add_argument("--histories", type=Path, default=HISTORIES, help="folder: other thresholds need no training")
     parser.add_argument("--part", choices=("tuning", "report"), default="report")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=TARGET)
     chosen = parser.parse_args()
-    (chosen.store / "histories").mkdir(parents=True, exist_ok=True)
-    done = {outcome.seed for outcome in read(chosen.store)}
+    chosen.histories.mkdir(parents=True, exist_ok=True)
+    outcomes = fresh(read(chosen.kept), chosen.histories)
+    chosen.kept.write_text("".join(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes))
+    done = {outcome.seed for outcome in outcomes}
     wanted = [*trainings("default"), *trainings(chosen.part)]
     missing = [training for training in wanted if training.seed not in done]
-    with (
-        ProcessPoolExecutor(chosen.workers, mp_context=get_context("spawn")) as pool,
-        (chosen.store / "outcomes.jsonl").open("a") as file,
-    ):
-        for outcome in pool.map(train, missing, [chosen.store / "histories"] * len(missing)):
+    with ProcessPoolExecutor(chosen.workers, mp_context=get_context("spawn")) as pool, chosen.kept.open("a") as file:
+        for outcome in pool.map(train, missing, [chosen.histories] * len(missing)):
             file.write(json.dumps(asdict(outcome)) + "\n")
             file.flush()
-    outcomes = read(chosen.store)
+    outcomes = read(chosen.kept)
     floor = defaults(outcomes)
-    chosen_ones = [outcome for outcome in outcomes if outcome.part == chosen.part]
-    seen = [alarms_page.look(outcome, fails(outcome, floor), chosen.store) for outcome in chosen_ones]
-    told = alarms_page.page(__doc__ or "", seen, chosen.part, ceiling.told(seen, chosen.store))
+    seen = [alarms_page.Seen(one, fails(one, floor)) for one in outcomes if one.part == chosen.part]
+    told = alarms_page.page(__doc__ or "", seen, chosen.part, ceiling.told(seen, chosen.histories))
     chosen.out.write_text(told)
     print(told)
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scipy.stats import binomtest
 
-from benchmarks import replay
-from benchmarks.alarms import DATA, OBJECTIVES, SEGMENT, STEPS, Outcome
-from trainers.config import TrainConfig
+from benchmarks.alarms import DATA, OBJECTIVES, STEPS, Outcome
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An outcome, why it counts as failing (None where it is healthy), and each detector's first step and action."""
+    """An outcome, and why it counts as failing (None where it is healthy)."""
 
     outcome: Outcome
     why: str | None
-    events: Mapping[str, tuple[int, str]]
+
+    @property
+    def events(self) -> Mapping[str, tuple[int, str]]:
+        """Each detector's first step and action."""
+        return self.outcome.events
 
     def stopped(self, before: int) -> str | None:
         """Return the stopping detector that was first, if one was before a step or at it."""
@@ -32,21 +33,6 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (Clopper and Pearson 1934)."""
     found = binomtest(hits, of).proportion_ci(0.95, method="exact")
     return float(found.low), float(found.high)
-
-
-def look(outcome: Outcome, why: str | None, store: Path) -> Seen:
-    """Let the detectors, with their defaults, look at a training's history; a score that is not finite is an event."""
-    history = replay.read(store / "histories" / f"{outcome.seed}.arrow")
-    seen = list(replay.windows(history, outcome.scores, outcome.untrained))
-    events: dict[str, tuple[int, str]] = {}
-    for name, params in TrainConfig.model_validate(dict(outcome.config)).stability.items():
-        event = replay.first_event(params, seen)
-        if event is not None:
-            events[name] = event.step, event.action
-    broken = [(place * SEGMENT, "stop") for place, score in enumerate(outcome.scores, start=1) if score is None]
-    if broken:
-        events["non_finite"] = min(*broken[:1], events.get("non_finite", broken[0]))
-    return Seen(outcome, why, events)
 
 
 def page(doc: str, seen: Sequence[Seen], part: str, ceiling: Sequence[str]) -> str:

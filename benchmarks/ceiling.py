@@ -25,8 +25,10 @@ FAR = 1e6  # what is not finite, and what is further than this, is there
 COLUMNS = (*SIGNALS, *(name for name in SHOWN if name != "score"))
 
 
-def told(seen: Sequence[Seen], store: Path) -> list[str]:
-    """Return what the forest tells, in a sentence."""
+def told(seen: Sequence[Seen], histories: Path) -> list[str]:
+    """Return what the forest tells, in a sentence; nothing where histories are not here."""
+    if not all((histories / f"{one.outcome.seed}.arrow").exists() for one in seen):
+        return []
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
@@ -34,7 +36,7 @@ def told(seen: Sequence[Seen], store: Path) -> list[str]:
     from benchmarks.alarms_page import stopping
 
     failing = np.array([one.why is not None for one in seen])
-    features = np.array([list(_features(one, store)) for one in seen])
+    features = np.array([list(_features(one, histories)) for one in seen])
     forest = RandomForestClassifier(TREES, random_state=0)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     likely = cross_val_predict(forest, features, failing, cv=folds, method="predict_proba")[:, 1]
@@ -50,7 +52,7 @@ def told(seen: Sequence[Seen], store: Path) -> list[str]:
     return [" ".join(sentences)]
 
 
-def _features(one: Seen, store: Path) -> Iterator[float]:
+def _features(one: Seen, histories: Path) -> Iterator[float]:
     """Yield scores, then three numbers a signal and quarter; 0 where there is none."""
     from benchmarks import replay
     from benchmarks.alarms import DATA, OBJECTIVES, STEPS
@@ -60,7 +62,7 @@ def _features(one: Seen, store: Path) -> Iterator[float]:
     scores = np.array([FAR if score is None else score for score in outcome.scores[:half]]) / outcome.untrained
     yield from _bounded(scores)
     yield from (scores[half // 2 :].min(), scores.min(), scores[-1] / max(scores[half // 2 - 1], 1 / FAR))
-    history = replay.read(store / "histories" / f"{outcome.seed}.arrow").slice(0, STEPS // 2)
+    history = replay.read(histories / f"{outcome.seed}.arrow").slice(0, STEPS // 2)
     for name in COLUMNS:
         for quarter in range(2):
             there = name in history.column_names

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.alarms import SEGMENT, Outcome
+from trainers.config import TrainConfig
 from trainers.params.detectors import DetectorParams
 from trainers.registry import find
 from trainers.stability import Constants, Series, Window
@@ -57,6 +59,25 @@ def first_event(params: DetectorParams, seen: list[Window]) -> Event | None:
             found: Event = event
             return found
     return None
+
+
+def events(outcome: Outcome, histories: Path) -> dict[str, tuple[int, str]]:
+    """Return what detectors, with their defaults, say first of a kept history; a score that is not finite is an event.
+
+    Args:
+        outcome: whose history it is.
+        histories: folder of histories.
+    """
+    seen = list(windows(read(histories / f"{outcome.seed}.arrow"), outcome.scores, outcome.untrained))
+    found: dict[str, tuple[int, str]] = {}
+    for name, params in TrainConfig.model_validate(dict(outcome.config)).stability.items():
+        event = first_event(params, seen)
+        if event is not None:
+            found[name] = event.step, event.action
+    broken = [(place * SEGMENT, "stop") for place, score in enumerate(outcome.scores, start=1) if score is None]
+    if broken:
+        found["non_finite"] = min(*broken[:1], found.get("non_finite", broken[0]))
+    return found
 
 
 def _series(history: pa.Table, steps: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[tuple[str, Series]]:

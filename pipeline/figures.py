@@ -92,7 +92,7 @@ def _wanted(event: Event) -> Sequence[str]:
 
 def _with_gap(part: pa.Table) -> pa.Table:
     """Add what D says of real samples less what it says of generated ones, where it says something of both."""
-    if not {"logit_real", "logit_fake"} <= set(part.column_names):
+    if GAP in part.column_names or not {"logit_real", "logit_fake"} <= set(part.column_names):
         return part
     return part.append_column(GAP, pc.subtract(part["logit_real"], part["logit_fake"]))
 

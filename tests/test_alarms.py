@@ -29,8 +29,7 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_kept_history_shows_the_detectors_what_the_training_did(tmp_path, name):
     training = Training("tuning", "non_saturating", "ring8", 7, CONFIGS[name] | {"seed": 7})
-    outcome = alarms.train(training, tmp_path_with_histories(tmp_path))
-    found = alarms_page.look(outcome, None, tmp_path)
+    found = alarms.train(training, tmp_path)
     actions = {kind: params.action for kind, params in TrainConfig.model_validate(training.config).stability.items()}
     warned = {"stability": {kind: {"action": "warn"} for kind in actions}}
     live: dict[str, tuple[int, str]] = {}
@@ -39,11 +38,9 @@ def test_a_kept_history_shows_the_detectors_what_the_training_did(tmp_path, name
             live.setdefault(event.kind, (event.step, actions[event.kind]))
     assert live
     assert found.events == live
-
-
-def tmp_path_with_histories(folder):
-    (folder / "histories").mkdir()
-    return folder / "histories"
+    assert found.detectors == alarms.looking()
+    stale = replace(found, events={"stagnation": (1, "stop")}, detectors="of before")
+    assert alarms.fresh([stale, replace(stale, seed=8)], tmp_path) == [found]
 
 
 def test_hyper_parameters_are_drawn_from_their_ranges_and_the_same_again():
@@ -63,8 +60,8 @@ def test_no_seed_is_in_two_parts():
     assert len(seeds) == len(set(seeds))
 
 
-def outcome(*scores, part="report", seed=0, untrained=1.0):
-    return Outcome(part, "hinge", "grid25", seed, {}, untrained, scores)
+def outcome(*scores, part="report", seed=0, untrained=1.0, **events):
+    return Outcome(part, "hinge", "grid25", seed, {}, untrained, scores, events, "now")
 
 
 @pytest.mark.parametrize(
@@ -85,8 +82,7 @@ def test_a_training_is_labelled_by_its_scores_alone(scores, why):
 
 
 def seen(why=None, score=0.5, **events):
-    one = outcome(*[score] * (STEPS // SEGMENT))
-    return alarms_page.Seen(one, why, {kind: (step, action) for kind, (step, action) in events.items()})
+    return alarms_page.Seen(outcome(*[score] * (STEPS // SEGMENT), **events), why)
 
 
 def test_the_page_counts_what_stops_and_in_time():
@@ -112,7 +108,7 @@ def test_the_page_counts_what_stops_and_in_time():
 
 @pytest.mark.parametrize(("apart", "hits"), [(True, "12 of 12"), (False, None)])
 def test_the_ceiling_is_what_can_be_told_until_half_of_the_budget(tmp_path, apart, hits):
-    histories = tmp_path_with_histories(tmp_path)
+    histories = tmp_path
     draw = np.random.Generator(np.random.Philox(key=3))
     found = []
     for seed in range(24):
@@ -123,8 +119,9 @@ def test_the_ceiling_is_what_can_be_told_until_half_of_the_budget(tmp_path, apar
         with pa.OSFile(str(histories / f"{seed}.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
             out.write_table(table)
         one = outcome(*[1.0] * (STEPS // SEGMENT), seed=seed)
-        found.append(alarms_page.Seen(one, "worse than untrained" if failing else None, {}))
+        found.append(alarms_page.Seen(one, "worse than untrained" if failing else None))
     (said,) = ceiling.told(found, tmp_path)
+    assert ceiling.told(found, tmp_path / "elsewhere") == []
     assert "at 0 false alarms" in said
     if hits is not None:
         assert hits in said
@@ -133,7 +130,8 @@ def test_the_ceiling_is_what_can_be_told_until_half_of_the_budget(tmp_path, apar
 
 
 def test_what_was_kept_is_read_again(tmp_path):
-    kept = [outcome(0.5, None, seed=seed) for seed in range(2)]
-    (tmp_path / "outcomes.jsonl").write_text("".join(json.dumps(asdict(one)) + "\n" for one in kept))
-    assert [replace(one, scores=tuple(one.scores)) for one in alarms.read(tmp_path)] == kept
+    kept = [outcome(0.5, None, seed=seed, stagnation=(500, "stop")) for seed in range(2)]
+    file = tmp_path / "kept.jsonl"
+    file.write_text("".join(json.dumps(asdict(one)) + "\n" for one in kept))
+    assert [replace(one, scores=tuple(one.scores)) for one in alarms.read(file)] == kept
     assert alarms.read(tmp_path / "nowhere") == []

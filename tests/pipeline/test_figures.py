@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.advice import ADVICE, advice
-from pipeline.figures import SIGNALS, THRESHOLDS, event_figure
+from pipeline.figures import GAP, SIGNALS, THRESHOLDS, event_figure
 from tests.fakes.provoked import provoked
 from tests.fakes.trainings import run
 from trainers.history import SIGNALS as RECORDED
@@ -69,7 +69,7 @@ def test_every_kind_has_a_picture_whatever_the_history_holds(kind):
 def test_the_signals_are_ones_that_are_recorded_and_the_kinds_detectors():
     kinds = {variant.name for variant in known("detector")}
     assert set(SIGNALS) | set(THRESHOLDS) <= kinds
-    assert {name for some in SIGNALS.values() for name in some} <= {*RECORDED, *SHOWN}
+    assert {name for some in SIGNALS.values() for name in some} <= {*RECORDED, *SHOWN, GAP}
     assert all(set(names) <= set(SIGNALS[kind]) for kind, names in THRESHOLDS.items())
 
 
