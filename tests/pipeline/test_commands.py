@@ -280,6 +280,12 @@ def test_a_catalogue_lists_every_variant_of_its_kind(kind, variant):
     assert all(tuple(row) == ("name", "summary") and row["summary"] for row in rows)
 
 
+def test_a_detector_says_what_it_does_by_default():
+    found = {row["name"]: row["summary"] for row in catalogue("detectors")}
+    assert found["d_loss_zero"].endswith(" (stop; threshold 0.001, window 200)")
+    assert found["oscillation"].endswith(" (warn; threshold 0.7, window 400)")
+
+
 def test_a_catalogue_lists_every_space():
     assert [row["name"] for row in catalogue("spaces")] == [space.name for space in known_spaces()]
     assert all(row["summary"] for row in catalogue("spaces"))

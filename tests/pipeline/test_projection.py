@@ -258,6 +258,31 @@ def test_a_trials_files_give_the_trial_back(store):
     assert list(bundle.scores_by_step[100].items()) == [(shown.METRIC, 5.0), ("confidence", 0.9)]
 
 
+def test_what_ended_a_trial_has_a_figure_and_each_kind_before_repeats(store):
+    book = shown.book_of([shown.study(store), *shown.trial(store, 0, TrialState.DIVERGED)])
+    trial = book.trials[0]
+    static = shown.EVENT.model_copy(update={"kind": "warned_of_something", "step": 0, "action": "warn"})
+    again = [shown.EVENT.model_copy(update={"kind": "oscillation", "step": s, "action": "warn"}) for s in range(1, 12)]
+    rare = shown.EVENT.model_copy(update={"kind": "det:MINE", "step": 70, "action": "warn"})
+    told = trial.segments[0].result.model_copy(update={"events": (static, *again, rare)})
+    trial.segments[0] = trial.segments[0].model_copy(update={"result": told})
+    drawn = [name for name in artifacts.stored_files(book, trial, store) if name.startswith("events/")]
+    assert drawn[:3] == [
+        "events/000073-exploding_gradient.png",
+        "events/000001-oscillation.png",
+        "events/000070-det.MINE.png",
+    ]
+    assert len(drawn) == artifacts.FIGURES
+
+
+def test_a_note_says_a_sentence_once(store):
+    book = shown.book_of([shown.study(store), *shown.trial(store, 0, TrialState.DIVERGED)])
+    trial = book.trials[0]
+    trial.decision = trial.decision.model_copy(update={"reason": trial.event.message})
+    note = projection.trial_tags(book, trial)[projection.NOTE]
+    assert note.count("gradient norm was above") == 1
+
+
 def test_the_event_table_has_mlflows_layout(store):
     book = shown.book_of([shown.study(store), *shown.trial(store, 0, TrialState.DIVERGED)])
     table = json.loads(files_of(book, book.trials[0], store)["events.json"])

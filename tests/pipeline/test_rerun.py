@@ -20,7 +20,9 @@ from pipeline.store import open_store
 from pipeline.worker import Worker
 from tests.fakes import journal
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, IntegrityError, StateConflict
+from trainers.errors import ConfigError, IntegrityError, StateConflict, UserError
+from trainers.params.detectors import DetectorParams
+from trainers.registry import Variant
 
 STEPS = 90
 TINY = {
@@ -275,6 +277,41 @@ def test_a_history_equals_itself_and_nothing_with_another_bit(values, data):
 
 
 # -- trained here ------------------------------------------------------------------------------------------------------
+
+
+def _failing(error):
+    def make(_params):
+        def detect(_window):
+            raise error
+
+        return detect
+
+    return make
+
+
+RAISES = Variant(
+    kind="detector",
+    name=f"{__name__}:RAISES",
+    summary="raises",
+    params=DetectorParams,
+    make=_failing(ZeroDivisionError("boom")),
+)
+LEAVES = Variant(
+    kind="detector", name=f"{__name__}:LEAVES", summary="leaves", params=DetectorParams, make=_failing(SystemExit(3))
+)
+
+
+@pytest.mark.parametrize(("name", "told"), [("RAISES", "ZeroDivisionError: boom"), ("LEAVES", "SystemExit: 3")])
+def test_code_of_a_users_own_that_fails_is_named_with_its_line(bundle, name, told):
+    own = {"stability": {f"{__name__}:{name}": {}}}
+    config = TrainConfig.model_validate(bundle.spec.config.model_dump(mode="json") | own)
+    with pytest.raises(UserError, match=rf"^the training failed: {told} at .*test_rerun\.py:\d+$"):
+        rerun.train_here(bundle, config, unwatched)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_theirs(bundle):
+    with pytest.raises(AttributeError):
+        rerun.train_here(bundle, None, unwatched)
 
 
 def test_train_here_gives_the_recorded_scores(bundle):

@@ -35,6 +35,31 @@ def test_a_trial_that_was_ended_tells_by_what_and_what_to_change(book):
     ]
 
 
+def test_what_was_as_severe_before_it_is_advised_upon_too_and_what_was_less_is_not(book):
+    ended = book.trials[1].event
+    before = [
+        ended.model_copy(update={"kind": "non_finite", "step": 2, "severity": 1.0, "action": "warn"}),
+        ended.model_copy(update={"kind": "oscillation", "step": 3, "severity": 0.4, "action": "warn"}),
+    ]
+    last = book.trials[1].segments[-1]
+    told = last.result.model_copy(update={"events": (*before, ended)})
+    book.trials[1].segments[-1] = last.model_copy(update={"result": told})
+    advised = [line.split()[4].rstrip(":") for line in story(book.trials[1], shown.METRIC) if line.startswith("what")]
+    assert advised == ["exploding_gradient", "non_finite"]
+
+
+def test_a_suspended_trial_waits_and_a_failed_one_is_not_called_clean():
+    store = MemoryStore()
+    states = (TrialState.SUSPENDED, TrialState.FAILED)
+    book = shown.book_of(
+        [shown.study(store), *(r for n, state in enumerate(states) for r in shown.trial(store, n, state))]
+    )
+    assert story(book.trials[0], shown.METRIC)[-1].startswith("it waits for the same command, which goes on: ")
+    lines = story(book.trials[1], shown.METRIC)
+    assert "no detector saw anything" not in lines
+    assert lines[-1].startswith("it ended: ")
+
+
 def test_a_clean_trial_says_so_and_why_it_ended(book):
     lines = story(book.trials[0], shown.METRIC)
     assert lines[-2:] == ["no detector saw anything", "it ended: it is completed"]

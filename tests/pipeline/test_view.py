@@ -414,6 +414,26 @@ def test_the_end_names_the_best_trial_and_what_to_type_next(book):
     ]
 
 
+def test_rows_of_trials_that_had_an_event_keep_what_ended_them():
+    store = MemoryStore()
+    records = shown.trial(store, 0, TrialState.DIVERGED)
+    book = shown.book_of([shown.study(store), *records])
+    (segment, *_) = book.trials[0].segments
+    warned = shown.EVENT.model_copy(update={"kind": "oscillation", "step": 9, "action": "warn"})
+    told = segment.result.model_copy(update={"events": (warned,)})
+    book.trials[0].segments[0] = segment.model_copy(update={"result": told})
+    (row,) = view.trial_rows(book.trials.values(), "oscillation")
+    assert (row["event"], row["had"], row["had_step"]) == ("exploding_gradient", "oscillation", 9)
+    assert view.trial_rows(book.trials.values(), "memorisation") == []
+    assert "had" not in view.trial_rows(book.trials.values(), None)[0]
+
+
+def test_a_table_without_rows_says_why():
+    out = io.StringIO()
+    view.print_table([], out, "no trial had memorisation")
+    assert out.getvalue() == "no trial had memorisation\n"
+
+
 def test_an_end_before_the_budget_says_so_and_how_to_go_on():
     store = MemoryStore()
     trials = [record for number in (0, 1) for record in shown.trial(store, number, TrialState.SUSPENDED)]
