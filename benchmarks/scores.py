@@ -142,6 +142,8 @@ def picture(sizes: Sequence[int], found: Mapping[str, Sequence[tuple[float, floa
         axes.fill_between(sizes, mean - std, mean + std, alpha=0.2)
         axes.set_title(score, fontsize=9)
         axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.set_xticks([], minor=True)
         axes.tick_params(labelsize=7)
     figure.supxlabel("samples", fontsize=9)
     return figure
