@@ -259,6 +259,13 @@ METRICS = (
         samples="images",
     ),
     Row(
+        "kernel",
+        "kernel distance (MMD) on features of a small classifier of the data set",
+        "trainers.evaluation.images:make_kernel",
+        samples="images",
+    ),
+    Row("energy_distance", "energy distance, for any data", "trainers.evaluation.energy:make_energy_distance"),
+    Row(
         "mixture_kl",
         "reverse KL over modes and low-quality samples of a Gaussian mixture",
         "trainers.evaluation.mixtures:make_mixture_kl",

@@ -14,7 +14,8 @@ from trainers.data import load
 from trainers.errors import ConfigError, DataError
 from trainers.evaluation import Evaluator, baseline, make_evaluator, train_extractor
 from trainers.evaluation import extractor as extractors
-from trainers.evaluation.frechet import fit, frechet_distance
+from trainers.evaluation.discrepancy import energy_distance, kernel_distance
+from trainers.evaluation.frechet import frechet_distance
 from trainers.evaluation.images import image_scores
 
 DIGITS, RING = TrainConfig(), TrainConfig(data="ring8")
@@ -88,7 +89,7 @@ def test_an_infinity_that_the_extractor_cannot_see_scores_nan(extractor, digits)
     samples = digits.train[:100].copy()
     samples[3] = math.inf
     assert np.isfinite(blind(samples)[0]).all()
-    assert math.isnan(image_scores(samples, blind, fit(blind(digits.held_out)[0]), "score")["score"])
+    assert math.isnan(image_scores(samples, blind, lambda _: 1.0, "score")["score"])
 
 
 @pytest.mark.parametrize("config", [DIGITS, RING])
@@ -103,6 +104,28 @@ def test_scores_repeat_to_the_bit_and_leave_state_alone(config, extractor):
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
     assert torch.is_grad_enabled() is before[2]
+
+
+def test_the_kernel_distance_is_that_of_features_under_a_name_of_its_own(evaluator, extractor, digits):
+    kernel = make_evaluator(TrainConfig(metrics=("kernel",)), digits, extractor)
+    assert kernel.metric == evaluator.metric.replace("frechet", "kernel")
+    network = extractors.load(extractor)
+    expected = kernel_distance(network(digits.train[:500])[0], network(digits.held_out)[0])
+    found = kernel.scores(digits.train[:500])
+    assert found[kernel.metric] == pytest.approx(expected, rel=1e-9)
+    assert list(found)[1:] == ["confidence", "class_min_share"]
+    assert kernel.scores(np.zeros_like(digits.train[:500]))[kernel.metric] > 100 * abs(expected)
+
+
+@pytest.mark.parametrize("config", [DIGITS, RING], ids=["digits", "ring8"])
+def test_the_energy_distance_is_that_of_samples_of_any_kind(config):
+    data = load(config.data)
+    scorer = make_evaluator(config.model_copy(update={"metrics": ("energy_distance",)}), data, None)
+    every = -(-len(data.held_out) // 2000)
+    found = scorer.scores(data.train[:500])
+    assert found == {"energy_distance": pytest.approx(energy_distance(data.train[:500], data.held_out[::every]))}
+    assert math.isnan(scorer.scores(np.full_like(data.train[:5], np.nan))["energy_distance"])
+    assert scorer.scores(np.zeros_like(data.train[:500]))["energy_distance"] > 10 * abs(found["energy_distance"])
 
 
 def test_mixtures_ignore_the_extractor():
