@@ -19,14 +19,15 @@ SMALL |= {"segment_steps": SEGMENT, "evaluation": {"samples": 200, "grid": 1}, "
 RING = SMALL | {"data": "ring8", "steps": 1500, "slow_every": 25}
 CLIPPED = {"objective": "wasserstein", "clip": 1e-4, "optim": {"lr_d": 1e-2}}
 CLIPPED |= {"network": {"name": "mlp", "width": 32, "depth": 11}}
+LONG = "a clipped critic of 12 layers"
 CONFIGS = {
     "a G that learns nothing": RING | {"optim": {"lr_d": 1e-3, "lr_g": 1e-9}},
     "rates that throw both off": RING | {"optim": {"lr_d": 0.1, "lr_g": 0.1}},
-    "a clipped critic of 12 layers": RING | CLIPPED,
+    LONG: RING | CLIPPED,
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == LONG else n for n in CONFIGS])
 def test_a_kept_history_shows_the_detectors_what_the_training_did(tmp_path, name):
     training = Training("tuning", "non_saturating", "ring8", 7, CONFIGS[name] | {"seed": 7})
     found = alarms.train(training, tmp_path)

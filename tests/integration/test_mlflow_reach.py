@@ -160,6 +160,7 @@ tracker.finish(book, "finished")
 """
 
 
+@pytest.mark.slow
 def test_a_first_use_says_nothing_on_stdout_nor_leaves_anything_behind(tmp_path):
     here = tmp_path / "here"
     here.mkdir()
@@ -224,6 +225,7 @@ def test_a_server_has_pages_of_its_own():
         ui_command("http://me:secret@host", Path("/a"), 5000)
 
 
+@pytest.mark.slow
 def test_processes_that_make_a_database_at_once_do_not_spoil_it(tmp_path):
     """Two searches that begin in a new store."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

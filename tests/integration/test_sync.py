@@ -152,6 +152,7 @@ def test_mlflows_own_database_is_not_optunas(place, store):
 # -- a search's own runs -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_search_showed_is_shown_again_after_all_of_it_was_deleted(finished: Finished, tmp_path: Path):
     ours = tmp_path / "store"
     shutil.copytree(finished.store.path, ours, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))

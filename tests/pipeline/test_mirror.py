@@ -80,8 +80,13 @@ def test_synchronising_again_writes_nothing(store):
         assert (mlflow.snapshot(), mlflow.writes) == (before, writes)
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("same_process", [False, True])
+@pytest.mark.parametrize(
+    ("after", "same_process"),
+    [
+        (True, False),
+        *(pytest.param(*chosen, marks=pytest.mark.slow) for chosen in ((False, False), (False, True), (True, True))),
+    ],
+)
 def test_a_death_at_any_write_leaves_what_no_death_leaves(store, after, same_process):
     records = whole_study(store)
     wanted = shown_whole(records, store)
@@ -105,6 +110,7 @@ def test_a_death_at_any_write_leaves_what_no_death_leaves(store, after, same_pro
     assert number > 60
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_it_does_not_matter_when_or_how_often_it_is_shown(data):
