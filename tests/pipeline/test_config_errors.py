@@ -60,11 +60,11 @@ BAD_FILES = [
     (
         "data: ring8\nmetrics: [frechet]",
         "metrics must suit the data, but got metrics=[frechet]: frechet scores images, and data ring8 holds a Gaussian "
-        "mixture (known: mixture_kl, sliced_wasserstein) (f.yaml:2)",
+        "mixture (known: energy_distance, mixture_kl, sliced_wasserstein) (f.yaml:2)",
     ),
     (
         "metrics: [mixture_kl]",
-        "mixture_kl scores a Gaussian mixture, and data digits holds images (known: frechet, sliced_wasserstein)",
+        "mixture_kl scores a Gaussian mixture, and data digits holds images (known: frechet, kernel, energy_distance, ",
     ),
     ("space: gan\nobjective: wasserstein", "contradicts space 'gan' (gan fixes objective.name=non_saturating): remove"),
     ("space: gan\npenalty.lambda: 3", "gan fixes penalty.name=none, which has no lambda): remove penalty.lambda, or"),
