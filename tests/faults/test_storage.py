@@ -103,6 +103,7 @@ def test_a_pickle_that_somebody_loads_would_run(tmp_path: Path):
     assert (tmp_path / "canary").exists()
 
 
+@pytest.mark.long
 def test_another_result_of_the_same_steps_is_an_integrity_error(place: Held, note: Note):
     """Both checkpoints are gone, and the history of the first segment says something else than its training gives."""
     trial = suspended(place)
@@ -138,6 +139,7 @@ def written(place: Place) -> set[str]:
     return {f"{part}/{name}" for part in ("journal", "epochs") for name in files(study / part)}
 
 
+@pytest.mark.long
 def test_the_last_object_of_the_journal_is_truncated(place: Held, note: Note):
     suspended(place)
     before, objects = place.book, written(place)

@@ -47,6 +47,7 @@ def test_a_second_driver_is_refused_while_the_first_lives(place: Held, note: Not
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", [("told", 6), pytest.param(("flushed", 40), marks=pytest.mark.long)], ids=itemgetter(0))
 def test_a_frozen_driver_is_taken_over_from_and_finds_out_when_it_thaws(
     place: Held, at: tuple[str, int], note: Note, tmp_path: Path

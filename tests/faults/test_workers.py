@@ -77,6 +77,7 @@ def test_a_users_exception_stops_the_search_which_goes_on_once_it_is_mended(tmp_
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_trial_for_which_the_device_is_too_small_gets_a_fresh_worker_once_and_then_fails(tmp_path: Path, note: Note):
     place = Place(tmp_path, options=variant("STARVES"), FAULT_FOLDER=str(tmp_path))
     told = document(place.search("--trials", "1", "--workers", "1"))

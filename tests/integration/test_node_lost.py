@@ -137,6 +137,7 @@ def raylet_dies(folder: Path) -> None:
             orphan.kill()
 
 
+@pytest.mark.long
 def test_the_death_of_a_raylet_is_that_of_its_node(tmp_path: Path):
     alone(raylet_dies, tmp_path)
 

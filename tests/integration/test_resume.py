@@ -87,6 +87,7 @@ def test_kill_9_of_the_driver_loses_nothing_and_changes_no_bit(tmp_path: Path, m
     }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_process_of_a_killed_driver_stays(tmp_path: Path):
     place = Held(tmp_path)
@@ -101,6 +102,7 @@ def test_no_process_of_a_killed_driver_stays(tmp_path: Path):
         end(driver)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_larger_budget_goes_on_and_leaves_what_is_finished_alone(tmp_path: Path):
     place = Place(tmp_path)
@@ -158,6 +160,7 @@ def test_a_second_ctrl_c_ends_at_once_and_no_trial_is_given_up(tmp_path: Path):
     assert not any(trial.state.final for trial in place.book.trials.values())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_goes_on_without_its_mlflow_and_ctrl_c_twice_ends_the_wait_for_it(tmp_path: Path):
     place = Place(tmp_path)
@@ -194,6 +197,7 @@ def test_an_allowed_difference_goes_on_and_is_noted(tmp_path: Path):
     assert_whole(place, trials=2)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_time_that_is_up_suspends_and_the_same_command_goes_on(tmp_path: Path):
     place = Place(tmp_path)
